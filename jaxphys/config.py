@@ -1,0 +1,381 @@
+"""One frozen dataclass per experiment, its absl flags and its flagfile.
+
+A field of a configuration is declared with `option`. From that one declaration
+come the absl flag with its help, the checks, the line in ``config.flags`` and what
+may change when a run is resumed.
+"""
+
+import dataclasses
+import math
+import pathlib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from absl import flags
+
+CHANGES = ("structural", "extendable", "free")
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16", "float64")
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What is known of one field besides its name, type and default."""
+
+    help: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    change: str = "free"
+
+
+def option(default: Any, help: str, **details: Any) -> Any:
+    """Declares a configuration field.
+
+    Args:
+      default: the value when the flag is not given.
+      help: what the flag means; mandatory.
+      **details: `unit` (mandatory for numbers; "1" for a pure number), `minimum`
+        and `maximum` (inclusive), `choices`, and `change`: "structural" (a change
+        on resume is refused), "extendable" (may grow) or "free".
+
+    Returns:
+      A dataclass field.
+    """
+    return dataclasses.field(
+        default=default, metadata={"option": Option(help, **details)}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Flags with one meaning in every experiment; experiments add their own.
+
+    Class attributes:
+      EXPERIMENT: name of the experiment, written into ``config.flags``.
+      MODES: the modes that it offers.
+      RENAMED: flags of the original program that have another name here.
+    """
+
+    EXPERIMENT: ClassVar[str] = ""
+    MODES: ClassVar[tuple[str, ...]] = ("train", "evaluate", "predict")
+    RENAMED: ClassVar[Mapping[str, str]] = {}
+
+    mode: str = option("train", "what to do: see the README of the experiment")
+    workdir: str = option("", "folder of the run; everything of the run is inside it")
+    data: str = option(
+        "", "input data; empty: simulate the default data first", change="free"
+    )
+    output: str = option(
+        "", "where predict, simulate and export write; empty: inside --workdir"
+    )
+    resume: str = option(
+        "auto",
+        "auto (the latest checkpoint if there is one), none (refuse a used "
+        "workdir), latest, best, or the number of a checkpoint",
+    )
+    init_from: str = option("", "workdir whose weights start this run (weights only)")
+    seed: int = option(
+        0, "seed of every random draw", unit="1", minimum=0, change="structural"
+    )
+    seeds: tuple[int, ...] = option(
+        (), "train one run per seed below --workdir and summarise", unit="1", minimum=0
+    )
+    precision: str = option(
+        "float32",
+        "arithmetic of the model; tensorfloat32 and bfloat16 matter on a GPU",
+        choices=PRECISIONS,
+        change="structural",
+    )
+    batch_size: int = option(
+        1024,
+        "examples per step over all devices",
+        unit="examples",
+        minimum=1,
+        change="structural",
+    )
+    mesh: str = option(
+        "",
+        "devices as data:4,fsdp:2; empty: all devices on the data axis; axis data "
+        "splits the batch, axis fsdp also splits parameters",
+    )
+    multihost: bool = option(
+        False, "start jax.distributed (SLURM, MPI and Kubernetes are detected)"
+    )
+    eval_every: str = option(
+        "1 rounds", "evaluation interval: a number and steps or rounds"
+    )
+    checkpoint_every: str = option(
+        "60 seconds", "checkpoint interval: a number and steps, rounds or seconds"
+    )
+    keep_checkpoints: int = option(
+        2, "latest checkpoints to keep besides the best", unit="checkpoints", minimum=1
+    )
+    keep_every: int = option(
+        0, "also keep every n-th step's checkpoint; 0: off", unit="steps", minimum=0
+    )
+    steps_per_call: int = option(
+        0,
+        "training steps per dispatch to the device; 0: as many as fit a round",
+        unit="steps",
+        minimum=0,
+    )
+    device_data: bool = option(
+        True, "keep data sets that fit on the device for the whole run"
+    )
+    plain_log: bool = option(False, "plain progress lines even on a terminal")
+
+    def __post_init__(self) -> None:
+        for name, kind, details in _fields(type(self)):
+            _check_value(name, kind, details, getattr(self, name))
+        if self.mode not in self.MODES:
+            raise ValueError(
+                f"--mode={self.mode!r}: expected one of {', '.join(self.MODES)}"
+            )
+
+    def replace(self, **changes: Any) -> "RunConfig":
+        """Returns a checked copy with other values."""
+        return dataclasses.replace(self, **changes)
+
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+def _fields(config_class: type[RunConfig]) -> list[tuple[str, Any, Option]]:
+    """Lists (name, type, option) of every field, checking the declarations."""
+    hints = typing.get_type_hints(config_class)
+    result = []
+    for field in dataclasses.fields(config_class):
+        details = field.metadata.get("option")
+        if details is None or not details.help:
+            raise TypeError(f"{config_class.__name__}.{field.name}: needs option(help)")
+        kind = hints[field.name]
+        if _scalar(kind) in (int, float) and not details.unit:
+            raise TypeError(f"{config_class.__name__}.{field.name}: needs a unit")
+        if details.change not in CHANGES:
+            raise TypeError(f"{field.name}: change={details.change!r} not in {CHANGES}")
+        result.append((field.name, kind, details))
+    return result
+
+
+def _scalar(kind: Any) -> type:
+    """Returns the type of one value: of the elements where the field is a list."""
+    return typing.get_args(kind)[0] if _is_list(kind) else kind
+
+
+def _is_list(kind: Any) -> bool:
+    return isinstance(kind, types.GenericAlias) and typing.get_origin(kind) is tuple
+
+
+def _check_value(name: str, kind: Any, details: Option, value: Any) -> None:
+    if _is_list(kind) and not isinstance(value, tuple):
+        raise ValueError(f"--{name}={value!r}: expected a tuple")
+    scalar = _scalar(kind)
+    for item in value if _is_list(kind) else (value,):
+        accepted = (int, float) if scalar is float else scalar
+        if not isinstance(item, accepted) or (
+            isinstance(item, bool) and scalar is not bool
+        ):
+            raise ValueError(
+                f"--{name}={item!r}: expected {scalar.__name__}, "
+                f"got {type(item).__name__}"
+            )
+        if isinstance(item, str):
+            if item.splitlines() not in ([], [item]):
+                raise ValueError(f"--{name}={item!r}: a line break is not allowed")
+            if details.choices and item not in details.choices:
+                raise ValueError(
+                    f"--{name}={item!r}: expected one of {', '.join(details.choices)}"
+                )
+        elif not isinstance(item, bool):
+            _check_bounds(name, details, item)
+
+
+def _check_bounds(name: str, details: Option, value: float) -> None:
+    unit = "" if details.unit == "1" else f" {details.unit}"
+    if not math.isfinite(value):
+        raise ValueError(f"--{name}={value}: expected a finite number")
+    if details.minimum is not None and value < details.minimum:
+        raise ValueError(f"--{name}={value}: expected at least {details.minimum}{unit}")
+    if details.maximum is not None and value > details.maximum:
+        raise ValueError(f"--{name}={value}: expected at most {details.maximum}{unit}")
+
+
+def define_flags(
+    config_class: type[RunConfig], values: flags.FlagValues = flags.FLAGS
+) -> None:
+    """Defines one absl flag per field of a configuration.
+
+    Args:
+      config_class: the experiment's configuration.
+      values: the flag holder; absl's global one unless told otherwise.
+    """
+    for name, kind, details in _fields(config_class):
+        default = config_class.__dataclass_fields__[name].default
+        choices = config_class.MODES if name == "mode" else details.choices
+        text = details.help
+        if details.unit and details.unit != "1":
+            text += f" [{details.unit}]"
+        if _is_list(kind):
+            plain = [_plain(item) for item in default]
+            flags.DEFINE_list(name, plain, text, flag_values=values)
+        elif kind is str and choices:
+            flags.DEFINE_enum(name, default, list(choices), text, flag_values=values)
+        else:
+            define = {
+                bool: flags.DEFINE_bool,
+                int: flags.DEFINE_integer,
+                float: flags.DEFINE_float,
+                str: flags.DEFINE_string,
+            }[kind]
+            define(name, default, text, flag_values=values)
+
+
+def from_flags(
+    config_class: type[Config], values: flags.FlagValues = flags.FLAGS
+) -> Config:
+    """Builds a configuration from parsed flags.
+
+    Raises:
+      ValueError: a value of the wrong type or outside its bounds, naming its flag.
+    """
+    found = {}
+    for name, kind, _ in _fields(config_class):
+        value = values[name].value
+        if _is_list(kind):
+            value = tuple(_convert(name, _scalar(kind), item) for item in value)
+        found[name] = value
+    return config_class(**found)
+
+
+def _convert(name: str, kind: type, text: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(
+            f"--{name}: {text!r} in the list: expected {kind.__name__}"
+        ) from None
+
+
+def parse_command_line(
+    config_class: type[Config],
+    arguments: Sequence[str],
+    values: flags.FlagValues | None = None,
+) -> Config:
+    """Parses arguments such as ``["--flagfile=a.flags", "--epochs=3"]``.
+
+    Args:
+      config_class: the experiment's configuration.
+      arguments: the command line without the name of the program.
+      values: a holder in which the flags are defined already; a private one if None.
+
+    Returns:
+      The checked configuration; the last of several values of a flag wins.
+
+    Raises:
+      ValueError: an unknown flag, a flag of the original under its old name, a word
+        that is not a flag, a bad value, or a flagfile that cannot be read.
+    """
+    if values is None:
+        values = flags.FlagValues()
+        define_flags(config_class, values)
+    try:
+        expanded = values.read_flags_from_files(list(arguments), force_gnu=False)
+        _refuse_old_names(config_class, expanded)
+        rest = values(["", *expanded])[1:]
+    except flags.Error as error:
+        raise ValueError(str(error)) from error
+    if rest:
+        raise ValueError(
+            f"{rest[0]!r} is not a flag: every argument, and every line of a "
+            "flagfile, is --name=value"
+        )
+    return from_flags(config_class, values)
+
+
+def _refuse_old_names(config_class: type[RunConfig], arguments: Sequence[str]) -> None:
+    known = {field.name for field in dataclasses.fields(config_class)}
+    for argument in arguments:
+        name = argument.lstrip("-").split("=")[0]
+        plain = name.replace("-", "_")
+        new = config_class.RENAMED.get(plain)
+        if argument.startswith("-") and new and name not in known:
+            raise ValueError(f"--{name} of the original program is {new} here")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def to_flagfile(config: RunConfig) -> str:
+    """Writes every field as one ``--name=value`` line; parsing gives it back exactly.
+
+    Returns:
+      The text of the flagfile, beginning with a comment that names the experiment.
+    """
+    lines = [f"# experiment: {config.EXPERIMENT}"]
+    for name, kind, _ in _fields(type(config)):
+        value = getattr(config, name)
+        if _is_list(kind):
+            items = [_plain(item) for item in value]
+            if any("," in item or '"' in item for item in items):
+                raise ValueError(f"--{name}={value}: a list item holds a comma")
+            text = ",".join(items)
+        else:
+            text = _plain(float(value) if kind is float else value)
+        lines.append(f"--{name}={text}")
+    return "\n".join(lines) + "\n"
+
+
+def read_flagfile(config_class: type[Config], path: str | pathlib.Path) -> Config:
+    """Reads a ``config.flags`` written by `to_flagfile`.
+
+    Raises:
+      ValueError: the file belongs to another experiment, or a value is wrong.
+    """
+    lines = pathlib.Path(path).read_text().splitlines()
+    found = lines[0].removeprefix("# experiment: ") if lines else ""
+    if found != config_class.EXPERIMENT:
+        raise ValueError(
+            f"{path}: expected a run of experiment {config_class.EXPERIMENT!r}, "
+            f"got {found!r}"
+        )
+    return parse_command_line(
+        config_class, [line for line in lines if not line.startswith("#")]
+    )
+
+
+def check_resume(old: RunConfig, new: RunConfig) -> None:
+    """Refuses to go on with a run whose meaning has changed.
+
+    Args:
+      old: the configuration in the workdir.
+      new: the configuration asked for.
+
+    Raises:
+      ValueError: one line per structural flag that differs and per extendable flag
+        that shrank.
+    """
+    problems = []
+    for name, _, details in _fields(type(new)):
+        before, now = getattr(old, name), getattr(new, name)
+        if before == now or details.change == "free":
+            continue
+        if details.change == "extendable":
+            if isinstance(now, tuple) and now[: len(before)] == before:
+                continue
+            if isinstance(now, (int, float)) and now >= before:
+                continue
+            problems.append(f"  --{name}: {before!r} cannot become {now!r}")
+        else:
+            problems.append(f"  --{name}: was {before!r}, now {now!r}")
+    if problems:
+        raise ValueError(
+            "the run in --workdir cannot be resumed with these flags:\n"
+            + "\n".join(problems)
+            + "\nuse another --workdir, or the old values"
+        )

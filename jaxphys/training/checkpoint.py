@@ -1,0 +1,222 @@
+"""Checkpoints: state and progress in one atomic step of an Orbax manager."""
+
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+from orbax.checkpoint import checkpoint_managers
+
+from jaxphys.training.task import Progress, TrainState
+
+
+class Checkpointer:
+    """Saves and restores (state, progress) below one folder.
+
+    The latest checkpoints, the best one and, where asked for, every n-th are kept. A
+    checkpoint appears under its name only when it is complete, so whatever happens
+    during a save, the one before it can be read.
+    """
+
+    def __init__(
+        self,
+        folder: str | pathlib.Path,
+        *,
+        best: tuple[str, str] | None = None,
+        keep_latest: int = 2,
+        keep_every: int = 0,
+    ):
+        """Opens or creates the folder.
+
+        Args:
+          folder: where the checkpoints lie.
+          best: (scalar, "min" or "max") by which the best is chosen.
+          keep_latest: how many of the latest to keep.
+          keep_every: keep checkpoints whose step is a multiple of this; 0 is off.
+        """
+        self.folder = pathlib.Path(folder).resolve()
+        self._best = best
+        keep: list[Any] = [checkpoint_managers.LatestN(keep_latest)]
+        if best is not None:
+            # Orbax's own best_fn with max_to_keep deletes the latest checkpoint
+            keep.append(
+                checkpoint_managers.BestN(
+                    get_metric_fn=lambda metrics: metrics["best"],
+                    reverse=best[1] == "min",
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
+        if keep_every:
+            keep.append(checkpoint_managers.EveryNSteps(keep_every))
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(keep),
+            cleanup_tmp_directories=True,
+        )
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def steps(self) -> list[int]:
+        """Returns the steps at which complete checkpoints exist, in order."""
+        return sorted(self._manager.all_steps())
+
+    def find(self, which: str) -> int | None:
+        """Returns the step that a value of --resume means, None for a fresh start.
+
+        Args:
+          which: "auto", "none", "latest", "best" or a step.
+
+        Raises:
+          ValueError: the checkpoint does not exist, or the folder is used and
+            "none" was asked for.
+        """
+        steps = self.steps()
+        if which == "none":
+            if steps:
+                raise ValueError(
+                    f"--resume=none, but {self.folder} holds checkpoints of steps "
+                    f"{steps}: use another --workdir or --resume=latest"
+                )
+            return None
+        if which == "auto" and not steps:
+            return None
+        if not steps:
+            raise ValueError(f"--resume={which}: no checkpoint in {self.folder}")
+        if which in ("auto", "latest"):
+            return steps[-1]
+        if which == "best":
+            return self._best_step(steps)
+        if not which.isdecimal() or int(which) not in steps:
+            raise ValueError(
+                f"--resume={which}: expected auto, none, latest, best or one of {steps}"
+            )
+        return int(which)
+
+    def _best_step(self, steps: list[int]) -> int:
+        found = {
+            step: (self._manager.metrics(step) or {}).get("best") for step in steps
+        }
+        ranked = {step: value for step, value in found.items() if value is not None}
+        if self._best is None or not ranked:
+            raise ValueError(f"--resume=best: no evaluated checkpoint in {self.folder}")
+        choose = min if self._best[1] == "min" else max
+        return choose(ranked, key=lambda step: ranked[step])
+
+    def save(
+        self, state: TrainState, progress: Progress, scalars: Mapping[str, float]
+    ) -> None:
+        """Saves a checkpoint under the step of `progress`.
+
+        Args:
+          state: on the devices; copied before this returns.
+          progress: where the run stands.
+          scalars: of the latest evaluation of this very state, or empty.
+
+        Raises:
+          OSError: the folder cannot be written (full disk, no permission); every
+            earlier checkpoint is intact.
+        """
+        metrics = None
+        if self._best is not None and self._best[0] in scalars:
+            value = scalars[self._best[0]]
+            worst = math.inf if self._best[1] == "min" else -math.inf
+            # a NaN would be taken for the best and drive out the true one
+            metrics = {"best": value if math.isfinite(value) else worst}
+        try:
+            self._manager.wait_until_finished()
+            self._manager.save(
+                progress.step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    progress=ocp.args.JsonSave(progress.to_json()),
+                ),
+                metrics=metrics,
+                force=True,
+            )
+        except (OSError, ValueError) as error:
+            raise self._failed(progress.step, error) from error
+
+    def _failed(self, step: int, error: Exception) -> OSError:
+        return OSError(
+            f"{self.folder}: checkpoint of step {step} could not be written; the "
+            f"complete ones are of steps {self.steps()}. {error}"
+        )
+
+    def wait(self) -> None:
+        """Waits until the last save is on disk.
+
+        Raises:
+          OSError: it could not be written.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except (OSError, ValueError) as error:
+            raise self._failed(-1, error) from error
+
+    def restore(self, step: int, state: TrainState) -> tuple[TrainState, Progress]:
+        """Restores a checkpoint onto the devices and the sharding of `state`.
+
+        Args:
+          step: from `find`.
+          state: arrays, or shapes with shardings, of the expected tree.
+
+        Returns:
+          (state, progress).
+
+        Raises:
+          ValueError: the saved arrays have other names, shapes or types.
+        """
+        self._check_types(step, state)
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+        found = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(abstract),
+                progress=ocp.args.JsonRestore(),
+            ),
+        )
+        return found["state"], Progress.from_json(found["progress"])
+
+    def _check_types(self, step: int, state: TrainState) -> None:
+        """Compares names, shapes and types, which Orbax would cast without a word."""
+        saved = self._manager.item_metadata(step)["state"]
+        tree = getattr(saved, "tree", saved)
+        have = {_name(path): leaf for path, leaf in _leaves(tree)}
+        want = {_name(path): leaf for path, leaf in _leaves(state)}
+        problems = [f"  {name}: not saved" for name in want if name not in have]
+        problems += [f"  {name}: not expected" for name in have if name not in want]
+        for name in want.keys() & have.keys():
+            saved_kind = (tuple(have[name].shape), str(have[name].dtype))
+            kind = (tuple(want[name].shape), str(want[name].dtype))
+            if saved_kind != kind:
+                problems.append(f"  {name}: saved {saved_kind}, expected {kind}")
+        if problems:
+            raise ValueError(
+                f"{self.folder / str(step)}: another model or optimizer:\n"
+                + "\n".join(sorted(problems))
+            )
+
+    def forget_after(self, step: int) -> None:
+        """Deletes checkpoints later than `step`: the run goes on from there."""
+        for later in self.steps():
+            if later > step:
+                logging.warning("%s: deleting checkpoint %d", self.folder, later)
+                self._manager.delete(later)
+
+    def close(self) -> None:
+        """Waits for the last save and closes the manager."""
+        self.wait()
+        self._manager.close()
+
+
+def _leaves(tree: Any) -> list[tuple[Any, Any]]:
+    return jax.tree_util.tree_leaves_with_path(tree)
+
+
+def _name(path: Any) -> str:
+    return "/".join(
+        str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
+        for key in path
+    )

@@ -1,0 +1,365 @@
+"""The one training loop: rounds, evaluations, checkpoints, logging, preemption."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from jaxphys.data.batches import Batches, plan_stacks, read_stacks
+from jaxphys.training.checkpoint import Checkpointer
+from jaxphys.training.compiled import Compiled
+from jaxphys.training.mesh import process_rows, to_host
+from jaxphys.training.preemption import Preempted, Preemption
+from jaxphys.training.task import Interval, Progress, Task, TrainState
+from jaxphys.training.writer import Console, Writer
+
+PyTree = Any
+# A call of more steps would answer SIGTERM late; fewer would be bound by dispatch.
+MOST_STEPS_PER_CALL = 512
+STACK_BYTES = 2**25  # of batches that are not on the device already
+
+
+class NonFiniteError(ArithmeticError):
+    """A metric became NaN or infinite."""
+
+
+class FitResult(NamedTuple):
+    """Where a run ended.
+
+    Attributes:
+      last: state after the last step.
+      best: the same with the best weights, where the task keeps them.
+      progress: on the host.
+    """
+
+    last: TrainState
+    best: TrainState
+    progress: Progress
+
+
+def fit(
+    task: Task,
+    *,
+    mesh: Mesh,
+    rounds: int,
+    eval_every: Interval = Interval(1, "rounds"),  # noqa: B008 (frozen)
+    checkpoint_every: Interval = Interval(60, "seconds"),  # noqa: B008 (frozen)
+    steps_per_call: int = 0,
+    seed: int = 0,
+    checkpointer: Checkpointer | None = None,
+    resume: int | None = None,
+    writer: Writer | None = None,
+    console: Console | None = None,
+    preemption: Preemption | None = None,
+) -> FitResult:
+    """Trains a task.
+
+    The order is fixed: a call of some steps; at the end of a round (or every so many
+    steps) evaluate, decide, apply; save when due; only then take the next batches.
+
+    Args:
+      task: what to train.
+      mesh: the devices.
+      rounds: rounds of the whole run, those before a resume included.
+      eval_every: counted in steps or rounds; an evaluation changes the run (learning
+        rate, phase), so it never depends on the clock.
+      checkpoint_every: counted in steps, rounds or seconds.
+      steps_per_call: steps per dispatch; 0: as many as fit a round.
+      seed: of every random draw.
+      checkpointer: where to save; None saves nothing.
+      resume: step of the checkpoint to go on from; None begins at 0.
+      writer: receives the scalars.
+      console: shows where the run stands.
+      preemption: asked between calls whether to end.
+
+    Returns:
+      The last and the best state, and the progress.
+
+    Raises:
+      NonFiniteError: names the metric and the step.
+      Preempted: the run was asked to end and has been saved.
+    """
+    if eval_every.unit == "seconds":
+        raise ValueError("eval_every in seconds would make the result depend on speed")
+    run = _Run(task, mesh, seed, eval_every, checkpoint_every, steps_per_call)
+    run.checkpointer, run.writer, run.console = checkpointer, writer, console
+    run.preemption = preemption
+    if resume is not None and checkpointer is not None:
+        run.state, run.progress = checkpointer.restore(
+            resume, run.compiled.abstract_state
+        )
+        checkpointer.forget_after(resume)
+        run.saved_step = resume
+        if run.progress.stop and run.progress.round < rounds:
+            run.progress = run.progress.replace(stop="")
+    else:
+        run.state = run.compiled.init()
+        run.progress = Progress(phase=task.first_phase)
+    while not run.progress.stop and run.progress.round < rounds:
+        run.one_round(last=run.progress.round + 1 == rounds)
+    run.save()
+    if checkpointer is not None:
+        checkpointer.wait()
+    best = run.state
+    if isinstance(best.extra, Mapping) and "best_params" in best.extra:
+        best = best.replace(params=best.extra["best_params"])
+    return FitResult(run.state, best, run.progress)
+
+
+class _Run:
+    """The moving parts of `fit`."""
+
+    state: TrainState
+    progress: Progress
+    checkpointer: Checkpointer | None
+    writer: Writer | None
+    console: Console | None
+    preemption: Preemption | None
+
+    def __init__(
+        self,
+        task: Task,
+        mesh: Mesh,
+        seed: int,
+        eval_every: Interval,
+        checkpoint_every: Interval,
+        steps_per_call: int,
+    ):
+        self.task, self.compiled = task, Compiled(task, mesh, seed)
+        self._mesh = mesh
+        self._eval_every, self._save_every = eval_every, checkpoint_every
+        self._steps_per_call = steps_per_call
+        self._capacity: dict[str, int] = {}
+        self._parts: dict[str, slice] = {}
+        self._eval_stacks: list[tuple[int, int, PyTree]] = []
+        self._pending: list[tuple[int, PyTree]] = []
+        self._scalars: dict[str, float] = {}  # of the state as it is now
+        self._clock = self._save_clock = time.monotonic()
+        self._clock_step = 0
+        self.saved_step = -1
+
+    def one_round(self, last: bool) -> None:
+        """Trains one pass over the data, from wherever the round stands."""
+        data, epoch = self.task.train_data, self.progress.round
+        total = data.num_batches(epoch)
+        capacity = self._room("train", data, epoch)
+        plan = plan_stacks(
+            data, epoch, self.progress.step_in_round, capacity, self._cut
+        )
+        part = self._part("train", data)
+        for _, count, stack in read_stacks(data, epoch, plan, part):
+            self.state, metrics = self.compiled.train(
+                self.state, stack, epoch, count, self.progress.phase
+            )
+            self._advance_steps(count, metrics)
+            if self.progress.step_in_round < total:
+                self._look_up(total)
+        self.progress = self.progress.replace(round=epoch + 1, step_in_round=0)
+        if self._is_due(self._eval_every, at_round_end=True):
+            self.evaluate()
+        self._show(total)
+        if self._save_due(at_round_end=True) and not last:
+            self.save()
+        self._end_if_asked()
+
+    def _look_up(self, total: int) -> None:
+        """Does what is due within a round."""
+        if self._is_due(self._eval_every, at_round_end=False):
+            self.evaluate()
+        if self._save_due(at_round_end=False):
+            self.save()
+        self._show(total)
+        self._end_if_asked()
+
+    def _advance_steps(self, count: int, metrics: PyTree) -> None:
+        first = self.progress.step
+        self._pending.append((first, (count, metrics)))
+        self.progress = self.progress.replace(
+            step=first + count, step_in_round=self.progress.step_in_round + count
+        )
+        self._scalars = {}
+        # the metrics of the call before are ready while this one runs
+        self._collect(keep=0 if self.task.on_step else 1)
+
+    def _collect(self, keep: int = 0) -> None:
+        """Adds the metrics of finished calls to the totals, in float64."""
+        while len(self._pending) > keep:
+            first, (count, metrics) = self._pending.pop(0)
+            found = to_host(metrics)
+            totals = dict(self.progress.totals)
+            for name, (sums, weights) in found.items():
+                sums = np.asarray(sums[:count], np.float64)
+                weights = np.asarray(weights[:count], np.float64)
+                bad = np.flatnonzero(~(np.isfinite(sums) & np.isfinite(weights)))
+                if bad.size:
+                    self._not_finite(f"train_{name}", first + int(bad[0]), totals)
+                old = totals.get(name, (0.0, 0.0))
+                totals[name] = (old[0] + sums.sum(), old[1] + weights.sum())
+            self.progress = self.progress.replace(totals=totals)
+            if self.task.on_step:
+                self._after_step({k: float(s[0] / w[0]) for k, (s, w) in found.items()})
+
+    def _after_step(self, metrics: dict[str, float]) -> None:
+        before = self.progress.phase
+        self.progress = self.task.on_step(self.progress, metrics)  # type: ignore[misc]
+        if self.progress.phase != before:
+            self.state = self.compiled.enter_phase(self.state, self.progress.phase)
+
+    def _not_finite(self, name: str, step: int, totals: Mapping[str, Any]) -> None:
+        if self.writer is not None:
+            self.writer.write(self.progress.step, _means(totals))
+            self.writer.write(self.progress.step, {"not_finite": name, "at": step})
+        saved = "no checkpoint was written"
+        if self.saved_step >= 0:
+            saved = f"the last checkpoint is of step {self.saved_step}"
+        raise NonFiniteError(
+            f"{name} is not finite in step {step} "
+            f"(round {self.progress.round}, phase {self.progress.phase}); {saved}"
+        )
+
+    def evaluate(self) -> None:
+        """Evaluates, decides on the host and applies the decisions to the state."""
+        self._collect()
+        outputs = []
+        for first, count, stack in self._read_eval():
+            found = self.compiled.evaluate(
+                self.state, stack, first, count, self.progress.phase
+            )
+            outputs.append((count, found))
+            if self.preemption is not None and len(outputs) % 16 == 0:
+                jax.block_until_ready(found)
+        batches = []
+        for count, found in outputs:
+            found = to_host(found)
+            batches += [jax.tree.map(lambda x, i=i: x[i], found) for i in range(count)]
+        scalars = {k: float(v) for k, v in self.task.summarize(batches).items()}
+        for name in self.task.must_be_finite:
+            if not math.isfinite(scalars[name]):
+                self._not_finite(name, self.progress.step, self.progress.totals)
+        scalars = {**_means(self.progress.totals), **scalars}
+        self._decide(scalars)
+
+    def _decide(self, scalars: dict[str, float]) -> None:
+        self._scalars = scalars
+        before = self.progress.phase
+        progress = self.task.advance(self.progress, scalars)
+        entry = {"round": progress.round, "phase": before, **scalars}
+        if "learning_rate" in progress.extra:
+            entry["learning_rate"] = progress.extra["learning_rate"]
+        self.progress = progress.replace(
+            totals={}, history=(*progress.history, {"step": progress.step, **entry})
+        )
+        self.state = self.compiled.after_eval(self.state, progress.extra, scalars)
+        if progress.phase != before:
+            self.state = self.compiled.enter_phase(self.state, progress.phase)
+        if self.writer is not None:
+            now = time.monotonic()
+            steps = progress.step - self._clock_step
+            entry["steps_per_second"] = steps / max(now - self._clock, 1e-9)
+            self._clock, self._clock_step = now, progress.step
+            self.writer.write(progress.step, entry)
+
+    def _read_eval(self) -> Any:
+        """Yields the stacks of an evaluation; those that are only rows stay placed."""
+        data = self.task.eval_data
+        if self._eval_stacks:
+            yield from self._eval_stacks
+            return
+        capacity = self._room("eval", data, 0)
+        plan = plan_stacks(data, 0, 0, capacity, lambda index: capacity)
+        stays = data.resident(0) is not None
+        stacks = []
+        for first, count, stack in read_stacks(data, 0, plan, self._part("eval", data)):
+            placed = self.compiled.place_stack(stack)
+            if stays:
+                stacks.append((first, count, placed))
+            yield first, count, placed
+        self._eval_stacks = stacks
+
+    def _room(self, name: str, data: Batches, epoch: int) -> int:
+        """Returns the places of a stack: the same for the whole run."""
+        if name not in self._capacity:
+            room = self._steps_per_call or MOST_STEPS_PER_CALL
+            if data.resident(epoch) is None:
+                one = data.batch(epoch, 0, self._part(name, data))
+                size = sum(leaf.nbytes for leaf in jax.tree.leaves(one))
+                room = min(room, max(1, STACK_BYTES // max(size, 1)))
+            room = min(room, data.num_batches(epoch))
+            if name == "train":
+                for interval in (self._eval_every, self._save_every):
+                    if interval.unit == "steps":
+                        room = min(room, int(interval.count))
+                if self.task.on_step:
+                    room = 1
+            self._capacity[name] = max(room, 1)
+        return self._capacity[name]
+
+    def _part(self, name: str, data: Batches) -> slice:
+        """Returns the rows of a global batch that this process reads."""
+        if name not in self._parts:
+            whole = data.batch(0, 0, slice(None))
+            rows = len(jax.tree.leaves(whole)[0])
+            self._parts[name] = process_rows(self._mesh, rows)
+        return self._parts[name]
+
+    def _cut(self, index: int) -> int:
+        """Returns how many batches may go from this index on before we look up."""
+        step = self.progress.step - self.progress.step_in_round + index
+        counts = [
+            int(interval.count) - step % int(interval.count)
+            for interval in (self._eval_every, self._save_every)
+            if interval.unit == "steps"
+        ]
+        return min(counts, default=MOST_STEPS_PER_CALL)
+
+    def _is_due(self, interval: Interval, at_round_end: bool) -> bool:
+        if interval.unit == "steps":
+            return self.progress.step % int(interval.count) == 0
+        return at_round_end and self.progress.round % int(interval.count) == 0
+
+    def _save_due(self, at_round_end: bool) -> bool:
+        if self.checkpointer is None:
+            return False
+        if self._save_every.unit != "seconds":
+            return self._is_due(self._save_every, at_round_end)
+        due = time.monotonic() - self._save_clock >= self._save_every.count
+        if jax.process_count() > 1:  # one clock decides for all
+            due = bool(multihost_utils.broadcast_one_to_all(np.array(due)))
+        return due
+
+    def save(self) -> None:
+        """Saves unless this step is saved; metrics so far are checked first."""
+        self._collect()
+        if self.checkpointer is None or self.progress.step == self.saved_step:
+            return
+        self.checkpointer.save(self.state, self.progress, self._scalars)
+        self.saved_step = self.progress.step
+        self._save_clock = time.monotonic()
+
+    def _show(self, total: int) -> None:
+        if self.console is not None:
+            fraction = self.progress.step_in_round / max(total, 1)
+            rounds = self.progress.round + fraction
+            self.console.update(self.progress, rounds, self._scalars or None)
+
+    def _end_if_asked(self) -> None:
+        if self.preemption is None or not self.preemption.reached(self.progress.step):
+            return
+        where = "nothing was saved: there is no workdir"
+        if self.checkpointer is not None:
+            self.save()
+            self.checkpointer.wait()
+            where = f"saved at step {self.progress.step}"
+        raise Preempted(f"asked to end; {where}. The same command goes on from there")
+
+
+def _means(totals: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    return {
+        f"train_{name}": total / weight if weight else math.nan
+        for name, (total, weight) in totals.items()
+    }

@@ -1,0 +1,180 @@
+"""Small pure functions of (progress, scalars): what is decided after an evaluation."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxphys.training.optimizers import set_learning_rate
+from jaxphys.training.task import Progress, Scalars, TrainState
+
+Advance = Callable[[Progress, Scalars], Progress]
+
+
+def chain(*parts: Advance) -> Advance:
+    """Applies several rules one after the other."""
+
+    def advance(progress: Progress, scalars: Scalars) -> Progress:
+        for part in parts:
+            progress = part(progress, scalars)
+        return progress
+
+    return advance
+
+
+def stop_when_impatient(metric: str, mode: str, patience: int) -> Advance:
+    """Ends the run after `patience` evaluations without a better value; 0 is off.
+
+    Args:
+      metric: name of the scalar.
+      mode: "min" or "max".
+      patience: evaluations without improvement that are tolerated.
+    """
+
+    def advance(progress: Progress, scalars: Scalars) -> Progress:
+        progress = _track(progress, scalars[metric], mode, "stop")
+        bad = progress.extra["stop_bad"]
+        if patience and bad >= patience:
+            return progress.replace(
+                stop=f"{metric} has not improved in {patience} evaluations"
+            )
+        return progress
+
+    return advance
+
+
+def track_best(metric: str, mode: str) -> Advance:
+    """Records the best value: `extra` gets best_value, best_bad and best_is_now."""
+    return lambda progress, scalars: _track(progress, scalars[metric], mode, "best")
+
+
+def _track(progress: Progress, value: float, mode: str, name: str) -> Progress:
+    worst = math.inf if mode == "min" else -math.inf
+    best = progress.extra.get(f"{name}_value", worst)
+    better = value < best if mode == "min" else value > best  # a NaN never is
+    return progress.with_extra(
+        **{
+            f"{name}_value": value if better else best,
+            f"{name}_bad": 0.0 if better else progress.extra.get(f"{name}_bad", 0) + 1,
+            f"{name}_is_now": float(better),
+        }
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Plateau:
+    """PyTorch's ReduceLROnPlateau, decided on the host in float64.
+
+    Attributes:
+      metric: name of the scalar.
+      learning_rate: rate at the start.
+      factor: what a reduction multiplies the rate by.
+      patience: evaluations without improvement that are tolerated.
+      mode: "min" or "max".
+      threshold: relative improvement that counts.
+      cooldown: evaluations after a reduction during which nothing counts as bad.
+      min_lr: the rate never falls below.
+      eps: a smaller change of the rate is not made.
+
+    Reference: torch.optim.lr_scheduler.ReduceLROnPlateau, threshold_mode "rel".
+    """
+
+    metric: str
+    learning_rate: float
+    factor: float = 0.5
+    patience: int = 100
+    mode: str = "min"
+    threshold: float = 1e-4
+    cooldown: int = 0
+    min_lr: float = 0.0
+    eps: float = 1e-8
+
+    def __call__(self, progress: Progress, scalars: Scalars) -> Progress:
+        """Advances the plateau by one evaluation; `extra` gets learning_rate."""
+        worst = math.inf if self.mode == "min" else -math.inf
+        best = progress.extra.get("plateau_best", worst)
+        bad = progress.extra.get("plateau_bad", 0.0)
+        cooling = progress.extra.get("plateau_cooling", 0.0)
+        rate = progress.extra.get("learning_rate", self.learning_rate)
+        value = scalars[self.metric]
+        if self._is_better(value, best):
+            best, bad = value, 0.0
+        else:
+            bad += 1
+        if cooling > 0:
+            cooling, bad = cooling - 1, 0.0
+        if bad > self.patience:
+            lower = max(rate * self.factor, self.min_lr)
+            rate = lower if rate - lower > self.eps else rate
+            cooling, bad = float(self.cooldown), 0.0
+        return progress.with_extra(
+            plateau_best=best,
+            plateau_bad=bad,
+            plateau_cooling=cooling,
+            learning_rate=rate,
+        )
+
+    def _is_better(self, value: float, best: float) -> bool:
+        if self.mode == "min":
+            return value < best * (1 - self.threshold)
+        return value > best * (1 + self.threshold)
+
+
+def keep_best_params(
+    state: TrainState, extra: Mapping[str, jax.Array], scalars: Mapping[str, Any]
+) -> TrainState:
+    """Copies the weights to `state.extra["best_params"]` when `track_best` says so."""
+    del scalars
+    better = extra["best_is_now"] > 0
+    best = jax.tree.map(
+        lambda new, old: jnp.where(better, new, old),
+        state.params,
+        state.extra["best_params"],
+    )
+    return state.replace(extra={**state.extra, "best_params": best})
+
+
+def apply_learning_rate(
+    state: TrainState, extra: Mapping[str, jax.Array], scalars: Mapping[str, Any]
+) -> TrainState:
+    """Sets the rate that `Plateau` decided in the optimizer's state."""
+    del scalars
+    return state.replace(
+        opt_state=set_learning_rate(state.opt_state, extra["learning_rate"])
+    )
+
+
+def apply_all(
+    *parts: Callable[..., TrainState],
+) -> Callable[..., TrainState]:
+    """Applies several `after_eval` functions one after the other."""
+
+    def after_eval(state: TrainState, extra: Any, scalars: Any) -> TrainState:
+        for part in parts:
+            state = part(state, extra, scalars)
+        return state
+
+    return after_eval
+
+
+def schedule_phase(schedule: Sequence[str], rounds: Sequence[int]) -> Advance:
+    """Enters the phases of a schedule after the given numbers of rounds.
+
+    Args:
+      schedule: names of the phases in order.
+      rounds: rounds of each phase.
+    """
+
+    def advance(progress: Progress, scalars: Scalars) -> Progress:
+        del scalars
+        end = 0
+        for name, length in zip(schedule, rounds, strict=True):
+            end += length
+            if progress.round < end:
+                return progress.replace(phase=name)
+        return progress
+
+    return advance

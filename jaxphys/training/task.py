@@ -1,0 +1,185 @@
+"""What an experiment tells the loop: its state, its pure steps and its data.
+
+The loop owns time (rounds, devices, checkpoints, logging); the task owns meaning.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.struct
+import jax
+
+from jaxphys.data.batches import Batches
+
+PyTree = Any
+Metrics = Mapping[str, tuple[jax.Array, jax.Array]]
+Scalars = Mapping[str, float]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything on the device that a training step reads and writes.
+
+    Attributes:
+      step: number of steps taken, int32; the loop advances it.
+      params: weights; a dict of trees where a system has several networks.
+      opt_state: state of the optimizer(s), in the same arrangement.
+      extra: batch statistics, averaged weights, best weights, adaptive scalars.
+    """
+
+    step: jax.Array
+    params: PyTree
+    opt_state: PyTree
+    extra: PyTree = flax.struct.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where a run stands, on the host; saved as JSON in every checkpoint.
+
+    Attributes:
+      step: training steps taken.
+      round: rounds (passes over the training data) finished.
+      step_in_round: steps taken in the round that is under way.
+      phase: name of the phase that the next step belongs to.
+      stop: why the run is over; empty while it is not.
+      totals: metric name -> (weighted sum, weight) since the last evaluation.
+      history: the scalars of every evaluation, in order.
+      extra: numbers in float64 that decisions are made of (learning rate, best
+        value, patience counters).
+    """
+
+    step: int = 0
+    round: int = 0
+    step_in_round: int = 0
+    phase: str = "train"
+    stop: str = ""
+    totals: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+    extra: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def replace(self, **changes: Any) -> "Progress":
+        """Returns a copy with other values."""
+        return dataclasses.replace(self, **changes)
+
+    def with_extra(self, **numbers: float) -> "Progress":
+        """Returns a copy in which these entries of `extra` are set."""
+        return self.replace(extra={**self.extra, **numbers})
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain JSON types (a shallow copy; nothing is shared for writing)."""
+        found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        found["totals"] = {key: list(pair) for key, pair in self.totals.items()}
+        found["history"] = list(self.history)
+        found["extra"] = dict(self.extra)
+        return found
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Progress":
+        """Inverts `to_json`."""
+        return cls(
+            **{
+                **found,
+                "totals": {key: tuple(pair) for key, pair in found["totals"].items()},
+                "history": tuple(found["history"]),
+                "extra": dict(found["extra"]),
+            }
+        )
+
+
+def _same_progress(progress: Progress, scalars: Scalars) -> Progress:
+    del scalars
+    return progress
+
+
+def _same_state(state: TrainState, phase: str) -> TrainState:
+    del phase
+    return state
+
+
+def _untouched_state(state: TrainState, extra: Any, scalars: Any) -> TrainState:
+    del extra, scalars
+    return state
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """An experiment as the loop sees it.
+
+    Attributes:
+      init: key -> state of step 0.
+      train_step: (state, batch, key, phase) -> (state, metrics), pure; metrics map a
+        name to (weighted sum, weight). The loop adds 1 to `state.step`.
+      eval_step: (state, batch, key, phase) -> a tree of arrays, pure: sums, or one
+        entry per example.
+      summarize: list of these trees, on the host as numpy -> {name: float}; an exact
+        statistic of the whole data set, never a mean of means.
+      train_data: the training batches.
+      eval_data: the batches of an evaluation, the same in every evaluation.
+      first_phase: the phase in which training begins.
+      advance: (progress, scalars) -> progress, on the host after an evaluation:
+        phases, learning rates, early stopping.
+      enter_phase: (state, phase) -> state, compiled; runs when `advance` changed the
+        phase.
+      after_eval: (state, extra, scalars) -> state, compiled; both mappings hold
+        float32 scalars: `Progress.extra` and the evaluation. Sets the learning rate,
+        keeps the best weights.
+      on_step: optional (progress, metrics) -> progress after every step; forces one
+        step per dispatch.
+      best: (scalar, "min" or "max") by which checkpoints are ranked.
+      must_be_finite: scalars of an evaluation that end the run when they are not.
+    """
+
+    init: Callable[[jax.Array], TrainState]
+    train_step: Callable[
+        [TrainState, PyTree, jax.Array, str], tuple[TrainState, Metrics]
+    ]
+    eval_step: Callable[[TrainState, PyTree, jax.Array, str], PyTree]
+    summarize: Callable[[Sequence[PyTree]], dict[str, float]]
+    train_data: Batches
+    eval_data: Batches
+    first_phase: str = "train"
+    advance: Callable[[Progress, Scalars], Progress] = _same_progress
+    enter_phase: Callable[[TrainState, str], TrainState] = _same_state
+    after_eval: Callable[
+        [TrainState, Mapping[str, jax.Array], Mapping[str, jax.Array]], TrainState
+    ] = _untouched_state
+    on_step: Callable[[Progress, Mapping[str, float]], Progress] | None = None
+    best: tuple[str, str] | None = None
+    must_be_finite: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """Every `count` `unit`, for example every 5 rounds.
+
+    Attributes:
+      count: how many.
+      unit: "steps", "rounds" or "seconds".
+    """
+
+    count: float
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str, *, flag: str, units: Sequence[str]) -> "Interval":
+        """Reads "5 rounds" or "5rounds".
+
+        Raises:
+          ValueError: names the flag and what is allowed.
+        """
+        digits = text.strip().rstrip("abcdefghijklmnopqrstuvwxyz").strip()
+        unit = text.strip()[len(digits) :].strip() if digits else ""
+        unit = unit if unit.endswith("s") or not unit else unit + "s"
+        try:
+            count = float(digits)
+        except ValueError:
+            count = -1.0
+        whole = unit == "seconds" or count == int(count)
+        if unit not in units or count <= 0 or not whole:
+            raise ValueError(
+                f"--{flag}={text!r}: expected a positive number and one of "
+                f"{', '.join(units)}, for example '5 {units[0]}'"
+            )
+        return cls(count, unit)

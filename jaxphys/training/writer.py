@@ -1,0 +1,123 @@
+"""What a run tells the user: TensorBoard, metrics.jsonl and a line of progress."""
+
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorboardX
+import tqdm
+
+from jaxphys.training.task import Progress
+
+
+class Writer:
+    """Writes the scalars of a run to TensorBoard and to metrics.jsonl.
+
+    Only one process of a run may write.
+    """
+
+    def __init__(self, folder: str | pathlib.Path, *, keep_step: int | None = None):
+        """Opens the files.
+
+        Args:
+          folder: receives metrics.jsonl and the folder tensorboard.
+          keep_step: of a resumed run, the step it resumes from: later entries are
+            cut away. None starts the files afresh.
+        """
+        self._folder = pathlib.Path(folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / "metrics.jsonl"
+        self._cut(path, -1 if keep_step is None else keep_step)
+        self._lines = path.open("a")
+        purge = None if keep_step is None else keep_step + 1
+        self._board = tensorboardX.SummaryWriter(
+            str(self._folder / "tensorboard"), purge_step=purge
+        )
+
+    @staticmethod
+    def _cut(path: pathlib.Path, keep_step: int) -> None:
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                break  # the line that a killed process was writing
+            if entry["step"] <= keep_step:
+                kept.append(line + "\n")
+        path.write_text("".join(kept))
+
+    def write(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """Writes the scalars of one step; strings go to metrics.jsonl only."""
+        self._lines.write(json.dumps({"step": step, **scalars}) + "\n")
+        self._lines.flush()
+        for name, value in scalars.items():
+            if isinstance(value, (int, float)):
+                self._board.add_scalar(name, value, step)
+
+    def write_histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        """Writes a histogram to TensorBoard; an empty one is left out."""
+        if values.size:
+            self._board.add_histogram(name, values, step)
+
+    def close(self) -> None:
+        """Flushes and closes the files."""
+        self._board.close()
+        self._lines.close()
+
+
+class Console:
+    """A progress bar on a terminal, plain lines at an interval elsewhere."""
+
+    def __init__(self, rounds: int, *, plain: bool = False, seconds: float = 10.0):
+        """Begins.
+
+        Args:
+          rounds: rounds of the whole run.
+          plain: lines even on a terminal.
+          seconds: time between lines.
+        """
+        self._rounds, self._seconds = rounds, seconds
+        self._last = self._start = time.monotonic()
+        self._text = ""
+        terminal = sys.stderr.isatty() and not plain
+        self._bar = tqdm.tqdm(total=rounds, unit="round") if terminal else None
+
+    def update(
+        self, progress: Progress, rounds: float, scalars: Mapping[str, Any] | None
+    ) -> None:
+        """Shows where the run stands.
+
+        Args:
+          progress: of the run.
+          rounds: rounds done, with the fraction of the one under way.
+          scalars: the latest evaluation, or None to keep the figures shown.
+        """
+        if scalars is not None:
+            shown = {k: v for k, v in scalars.items() if isinstance(v, (int, float))}
+            self._text = " ".join(f"{k} {v:.4g}" for k, v in list(shown.items())[:6])
+        if self._bar is not None:
+            self._bar.n = round(rounds, 2)
+            self._bar.set_postfix_str(self._text, refresh=False)
+            self._bar.update(0)
+            return
+        now = time.monotonic()
+        done = progress.round >= self._rounds or bool(progress.stop)
+        if now - self._last >= self._seconds or done:
+            self._last = now
+            print(
+                f"round {rounds:.4g}/{self._rounds} step {progress.step} "
+                f"{now - self._start:.0f} s {self._text}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
