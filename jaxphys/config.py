@@ -250,6 +250,14 @@ def from_flags(
     return config_class(**found)
 
 
+def given_flags(
+    config_class: type[RunConfig], values: flags.FlagValues = flags.FLAGS
+) -> tuple[str, ...]:
+    """Returns the names of the flags that a parsed command line gives."""
+    names = [field.name for field in dataclasses.fields(config_class)]
+    return tuple(name for name in names if values[name].present)
+
+
 def _convert(name: str, kind: type, text: str) -> Any:
     try:
         return kind(text)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxphys.track_extrapolator.datagen import TrackSet
 
 from jaxphys.report import Column, Report, Table, figures, format_number
 from jaxphys.track_extrapolator import metrics, plots
 from jaxphys.track_extrapolator.comparison import Measured, Published
+from jaxphys.track_extrapolator.dataset_files import TrackSet
 from jaxphys.track_extrapolator.surrogate import Surrogate
 
 
@@ -59,13 +59,16 @@ def add_accuracy(
         ("|dy|", "mm", *_spread(found, "abs_dy")),
         ("slope √(dtx² + dty²)", "", *_spread(found, "slope")),
     ]
-    failed = format_number(100 * found.get("failed_fraction", np.nan))
     no_truth = format_number(100 * found["failed_truth_fraction"])
+    if "failed_fraction" in found:
+        failed = format_number(100 * found["failed_fraction"])
+        text = f"Failed predictions: {failed}% of the tracks with a valid truth."
+    else:
+        text = "No test track has a valid truth, so there is no error to measure."
     report.add_section(
         "Accuracy",
         "Errors are prediction minus truth at the target plane. "
-        f"Failed predictions: {failed}% of the tracks; tracks without a valid truth, "
-        f"left out: {no_truth}%.",
+        f"{text} Tracks without a valid truth, left out: {no_truth}%.",
         figures=[
             plots.error_histogram(errors),
             plots.momentum_profile(test.p_gev, errors),
@@ -90,36 +93,37 @@ def _spread(found, name: str) -> list[float | None]:
 
 def _bin_tables(found) -> list[Table]:
     bins = metrics.bin_rows(found)
-    sizes = [("pos", "position", "mm"), ("abs_dx", "|dx|", "mm"),
-             ("abs_dy", "|dy|", "mm"), ("slope", "slope", "")]  # fmt: skip
     endings = {"mean": "mean", "p50": "median", "p95": "95%"}
+    pairs = (
+        (("pos", "position", "mm"), ("slope", "slope", "")),
+        (("abs_dx", "|dx|", "mm"), ("abs_dy", "|dy|", "mm")),
+    )
+    contents = [
+        (
+            "Errors of the network by momentum: " + " and ".join(t for _, t, _ in pair),
+            [Column(f"{text} {e}", u) for _, text, u in pair for e in endings.values()],
+            [f"{key}_{e}" for key, _, _ in pair for e in endings],
+        )
+        for pair in pairs
+    ]
+    axes = (("x", "mm"), ("y", "mm"), ("tx", ""), ("ty", ""))
+    contents.append(
+        (
+            "Signed mean errors of the network by momentum, with standard errors",
+            [c for a, u in axes for c in (Column(f"d{a}", u, 2), Column("±", u, 2))],
+            [f"bias_{a}{e}" for a, _ in axes for e in ("", "_error")],
+        )
+    )
     head = [Column("p", "GeV"), "tracks"]
-    size_table = Table(
-        "Errors of the network by momentum.",
-        head + [Column(f"{text} {e}", u) for _, text, u in sizes[:1] + sizes[3:]
-                for e in endings.values()]
-        + [Column(f"{text} {e}", u) for _, text, u in sizes[1:3]
-           for e in ("mean", "95%")],
-        [
-            (p, row["tracks"],
-             *(row[f"{k}_{e}"] for k in ("pos", "slope") for e in endings),
-             *(row[f"{k}_{e}"] for k in ("abs_dx", "abs_dy") for e in ("mean", "p95")))
-            for p, row in bins
-        ],
-        empty="No momentum bin holds a track.",
-    )  # fmt: skip
-    axes = [("x", "mm"), ("y", "mm"), ("tx", ""), ("ty", "")]
-    bias_table = Table(
-        "Signed mean errors of the network by momentum, with standard errors.",
-        head + [c for a, u in axes for c in (Column(f"d{a}", u, 2), Column("±", u, 2))],
-        [
-            (p, row["tracks"],
-             *(row.get(f"bias_{a}{e}") for a, _ in axes for e in ("", "_error")))
-            for p, row in bins
-        ],
-        empty="No momentum bin holds a track.",
-    )  # fmt: skip
-    return [size_table, bias_table]
+    return [
+        Table(
+            caption + ".",
+            head + columns,
+            [(p, row["tracks"], *(row.get(key) for key in keys)) for p, row in bins],
+            empty="No momentum bin holds a track.",
+        )
+        for caption, columns, keys in contents
+    ]
 
 
 def add_speed(
@@ -247,8 +251,12 @@ def add_physics(
         "jacobian_median": "Jacobian, relative Frobenius error, median",
         "jacobian_p95": "Jacobian, relative Frobenius error, 95%",
         **{
-            f"jacobian_median_{c}": f"its column d/d({c}) alone, median"
-            for c in ("x", "y", "tx", "ty", "qop")
+            f"jacobian_median_{key}": f"its column d/d({text}) alone, median"
+            for key, text in zip(
+                ("x", "y", "tx", "ty", "qop"),
+                ("x", "y", "tx", "ty", "q/p"),
+                strict=True,
+            )
         },
         "mirror_mean": "charge-mirror asymmetry, mean [mm]",
         "mirror_p95": "charge-mirror asymmetry, 95% [mm]",
@@ -311,9 +319,7 @@ def limits(
             f"at {slow} GeV, {format_number(high['pos_mean'])} mm at {fast} GeV."
         )
     if found.get("jacobian_p95", 0.0) > 0.05:
-        found_limits.append(
-            "For more than 5% of the tracks the Jacobian misses its goal."
-        )
+        found_limits.append("For over 5% of the tracks the Jacobian misses its goal.")
     if type(field).__name__ == "GaussSeed":
         found_limits.append(
             "The seed field is no solution of Maxwell's equations and stronger than a "
@@ -324,7 +330,5 @@ def limits(
             "The published errors are those of other tracks of the same distribution; "
             "slopes were not trained there (mean slope error about 0.01)."
         )
-    found_limits.append(
-        "Material is not simulated: no energy loss, no multiple scattering."
-    )
+    found_limits.append("Material is not simulated: no energy loss, no scattering.")
     return "\n".join(f"- {limit}" for limit in found_limits)

@@ -28,6 +28,7 @@ class Checkpointer:
         best: tuple[str, str] | None = None,
         keep_latest: int = 2,
         keep_every: int = 0,
+        read_only: bool = False,
     ):
         """Opens or creates the folder.
 
@@ -36,6 +37,7 @@ class Checkpointer:
           best: (scalar, "min" or "max") by which the best is chosen.
           keep_latest: how many of the latest to keep.
           keep_every: keep checkpoints whose step is a multiple of this; 0 is off.
+          read_only: only look; a training that is under way is left alone.
         """
         self.folder = pathlib.Path(folder).resolve()
         self._best = best
@@ -54,9 +56,18 @@ class Checkpointer:
             keep.append(checkpoint_managers.EveryNSteps(keep_every))
         options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(keep),
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
+            create=not read_only,
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=options,
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "progress": ocp.JsonCheckpointHandler(),
+            },
+        )
 
     def steps(self) -> list[int]:
         """Returns the steps at which complete checkpoints exist, in order."""
@@ -170,6 +181,31 @@ class Checkpointer:
         """
         self._check_types(step, state)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+        found = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(abstract),
+                progress=ocp.args.JsonRestore(),
+            ),
+        )
+        return found["state"], Progress.from_json(found["progress"])
+
+    def read_latest(self) -> tuple[dict[str, Any], Progress]:
+        """Reads the latest checkpoint on one device, without knowing the task.
+
+        Returns:
+          (state as nested dicts, progress).
+
+        Raises:
+          ValueError: there is none.
+        """
+        step = self.find("latest")
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        saved = self._manager.item_metadata(step)["state"]
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
+            getattr(saved, "tree", saved),
+        )
         found = self._manager.restore(
             step,
             args=ocp.args.Composite(

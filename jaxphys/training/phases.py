@@ -124,14 +124,24 @@ class Plateau:
 
 
 def keep_best_params(
-    state: TrainState, extra: Mapping[str, jax.Array], scalars: Mapping[str, Any]
+    state: TrainState,
+    extra: Mapping[str, jax.Array],
+    scalars: Mapping[str, Any],
+    params_of: Callable[[TrainState], Any] = lambda state: state.params,
 ) -> TrainState:
-    """Copies the weights to `state.extra["best_params"]` when `track_best` says so."""
+    """Copies the weights to `state.extra["best_params"]` when `track_best` says so.
+
+    Args:
+      state: of the run; `extra` has the entry best_params.
+      extra: of `Progress`, with best_is_now.
+      scalars: of the evaluation.
+      params_of: state -> the weights that were evaluated.
+    """
     del scalars
     better = extra["best_is_now"] > 0
     best = jax.tree.map(
         lambda new, old: jnp.where(better, new, old),
-        state.params,
+        params_of(state),
         state.extra["best_params"],
     )
     return state.replace(extra={**state.extra, "best_params": best})

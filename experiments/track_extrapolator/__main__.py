@@ -1,0 +1,227 @@
+"""``python -m experiments.track_extrapolator --flagfile=... --workdir=...``."""
+
+import json
+import pathlib
+import sys
+
+import jax
+import jax.numpy as jnp
+
+from experiments.track_extrapolator import report
+from experiments.track_extrapolator.config import Config
+from experiments.track_extrapolator.data import (
+    Preparation,
+    input_names,
+    load,
+    simulate,
+    split,
+    truth_field,
+)
+from experiments.track_extrapolator.task import make_model, make_task
+from jaxphys.config import to_flagfile
+from jaxphys.track_extrapolator import dataset_files
+from jaxphys.track_extrapolator import export as exports
+from jaxphys.track_extrapolator import predict as prediction
+from jaxphys.track_extrapolator.comparison import PUBLISHED
+from jaxphys.track_extrapolator.dataset_files import TrackSet
+from jaxphys.track_extrapolator.export import binary
+from jaxphys.track_extrapolator.field import field_hash
+from jaxphys.track_extrapolator.surrogate import Surrogate
+from jaxphys.training import app
+from jaxphys.training.compiled import initial_key
+from jaxphys.training.loop import FitResult
+
+
+def train(config: Config, session: app.Session) -> None:
+    """Simulates if needed, trains, exports and reports."""
+    app.open_workdir(config)
+    with session.stage("data"):
+        tracks = load(config)
+        splits = split(config, tracks)
+        preparation = Preparation.fit(config, splits.train)
+    description = _describe(config, preparation, splits.train)
+    params = _starting_weights(config, description)
+    task = make_task(config, splits, preparation, params)
+    if jax.process_index() == 0:
+        prediction.save_description(config.workdir, description)
+    with session.stage("training"):
+        result = app.train(config, task, config.epochs)
+    if jax.process_index() != 0:
+        return
+    weights = result.best if config.export_weights == "best" else result.last
+    surrogate = prediction.with_weights(
+        description, weights.params, step=result.progress.step
+    )
+    binary.write(pathlib.Path(config.workdir) / f"{config.name}.bin", surrogate)
+    training = {
+        "epochs": result.progress.round,
+        "batch_size": config.batch_size,
+        "learning_rate": config.lr,
+        "best_val_loss": result.progress.extra.get("best_value"),
+        "train_samples": len(splits.train),
+        "val_samples": len(splits.val),
+        "failed_samples": splits.failed,
+        "seed": config.seed,
+    }
+    _report(config, session, surrogate, splits.test, result, training)
+
+
+def _describe(config: Config, preparation: Preparation, train: TrackSet) -> Surrogate:
+    """Returns the network of step 0 with everything that does not change."""
+    names = input_names(config)
+    model = make_model(config)
+    params = model.init(initial_key(config.seed), jnp.zeros((1, len(names))))["params"]
+    fixed = config.dz_mode == "fixed"
+    truth = truth_field(config)
+    return Surrogate.from_variables(
+        {"params": params, "stats": preparation.stats},
+        config.activation,
+        parametrisation=config.parametrisation,
+        input_names=names,
+        z_in=float(train.z_in) if fixed else config.z_in,
+        z_out=float(train.z_out) if fixed else config.z_out,
+        dz_mode=config.dz_mode,
+        field=preparation.field,
+        map_step_mm=config.map_step_mm,
+        field_hash=field_hash(truth) if truth is not None else "",
+        metadata={"name": config.name, "seed": config.seed},
+    )
+
+
+def _starting_weights(config: Config, description: Surrogate):
+    """Returns the weights of --init_from or --import_bin, None to draw them."""
+    if config.init_from and config.import_bin:
+        raise ValueError("--init_from and --import_bin are given both")
+    if not config.init_from and not config.import_bin:
+        return None
+    if config.init_from:
+        where, found = config.init_from, prediction.load(config.init_from)
+    else:
+        where = config.import_bin
+        found = binary.read(where, activation=config.activation)
+    mine = [kernel.shape for kernel, _ in description.layers]
+    theirs = [kernel.shape for kernel, _ in found.layers]
+    if mine != theirs:
+        raise ValueError(f"{where}: layers {theirs}, expected {mine} (--model, --hidden)")
+    return found.variables()["params"]
+
+
+def _report(
+    config: Config,
+    session: app.Session,
+    surrogate: Surrogate,
+    test: TrackSet,
+    result: FitResult | None,
+    training: dict,
+    history: list | None = None,
+) -> None:
+    found = result.progress.history if result is not None else history or []
+    entries = [
+        {k: v for k, v in entry.items() if isinstance(v, (int, float))}
+        for entry in found
+    ]
+    seed_field = config.field == "gauss_seed" and not config.train_pairs
+    planes = (surrogate.z_in, surrogate.z_out) == (3000.0, 7000.0)
+    folder = pathlib.Path(config.workdir) / "report"
+    if session.given("output"):
+        folder = pathlib.Path(config.output)
+    session.timings["from command to report"] = session.seconds()
+    numbers = report.write_report(
+        folder,
+        surrogate=surrogate,
+        test=test,
+        history=entries,
+        config_text=to_flagfile(config),
+        command=session.command,
+        timings=session.timings,
+        field=truth_field(config),
+        published=PUBLISHED if seed_field and planes else (),
+        training=training,
+        name=config.name,
+        jacobian_tracks=config.report_jacobians,
+    )
+    found = numbers["network"]
+    print(
+        f"{len(test)} test tracks: mean {found['pos_mean']:.4g} mm, "
+        f"95% {found['pos_p95']:.4g} mm, slopes {found['slope_mean']:.3g}\n"
+        f"report: {folder / 'report.html'} after {session.seconds():.0f} s"
+    )
+
+
+def evaluate(config: Config, session: app.Session) -> None:
+    """Reports on the run's own test tracks, or on all tracks of --data if given."""
+    surrogate = prediction.load(config.workdir, config.export_weights)
+    tracks = load(config)
+    test = tracks if session.given("data") else split(config, tracks).test
+    lines = (pathlib.Path(config.workdir) / "metrics.jsonl").read_text().splitlines()
+    history = [entry for entry in map(json.loads, lines) if "val_loss" in entry]
+    _report(config, session, surrogate, test, None, {}, history)
+
+
+def predict(config: Config, session: app.Session) -> None:
+    """Writes the exit states of the tracks in --data to Parquet."""
+    if not session.given("data"):
+        raise ValueError("--data: needed, the file with the tracks to extrapolate")
+    surrogate = prediction.load(config.workdir, config.export_weights)
+    states = prediction.read_states(config.data)
+    output = config.output or str(pathlib.Path(config.workdir) / "prediction.parquet")
+    count, bad = prediction.write_prediction(output, surrogate, states)
+    print(f"{count} tracks in {output}, {bad} of them flagged as not ok")
+
+
+def simulate_data(config: Config, session: app.Session) -> None:
+    """Writes the simulated data set to --output, or to the workdir."""
+    del session
+    if not config.output and not config.workdir:
+        raise ValueError("--output: needed, the folder for the simulated tracks")
+    simulate(config, pathlib.Path(config.output or f"{config.workdir}/data"))
+
+
+def prepare(config: Config, session: app.Session) -> None:
+    """Reads and checks --data; writes it as one Parquet shard unless --check_only."""
+    del session
+    if not config.data:
+        raise ValueError("--data: needed, the folder with X_, Y_ and P_<dataset>.npy")
+    tracks = load(config)
+    print(f"{config.data}: {len(tracks)} tracks, {(~tracks.ok).sum()} failed")
+    if not config.check_only:
+        if not config.output:
+            raise ValueError("--output: needed, the folder for the Parquet file")
+        print(dataset_files.write_whole(config.output, config.dataset, tracks))
+
+
+def export(config: Config, session: app.Session) -> None:
+    """Writes the trained network in the formats of --formats."""
+    del session
+    surrogate = prediction.load(config.workdir, config.export_weights)
+    folder = pathlib.Path(config.output or f"{config.workdir}/export")
+    for form in config.formats:
+        print(exports.write(folder, config.name, surrogate, form))
+
+
+def summarize(config: Config, session: app.Session) -> None:
+    """Writes mean and spread over the runs of --seeds."""
+    folders = [pathlib.Path(app.of_seed(config, s).workdir) for s in config.seeds]
+    report.write_ensemble(
+        pathlib.Path(config.workdir) / "report", config.seeds, folders, session.command
+    )
+
+
+def main() -> None:
+    """Runs the mode that the flags ask for."""
+    app.run(
+        Config,
+        {
+            "train": train,
+            "evaluate": evaluate,
+            "predict": predict,
+            "simulate": simulate_data,
+            "prepare": prepare,
+            "export": export,
+            "summarize": summarize,
+        },
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Binds flags to the pure steps: model, optimizer, schedule and phases."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from experiments.track_extrapolator.config import Config
+from experiments.track_extrapolator.data import Preparation, Splits, input_names
+from jaxphys.data.batches import ArrayBatches, sequential, shuffled
+from jaxphys.track_extrapolator import step
+from jaxphys.track_extrapolator.model import STATS, TrackMLP
+from jaxphys.training import optimizers, phases
+from jaxphys.training.app import compute_dtype
+from jaxphys.training.task import Task, TrainState
+
+EVAL_BATCH = 4096
+
+
+def make_model(config: Config) -> TrackMLP:
+    """Returns the network."""
+    return TrackMLP(config.widths, config.activation, dtype=compute_dtype(config))
+
+
+def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
+    """Returns the optimizer; its rate is set from outside under plateau."""
+    rate: Any = config.lr
+    if config.schedule != "plateau":
+        rate = optimizers.warmup_schedule(
+            config.schedule, config.lr, steps, warmup_steps=config.warmup_steps
+        )
+    return optimizers.make_optimizer(
+        config.optimizer,
+        rate,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
+
+
+def make_task(
+    config: Config, splits: Splits, preparation: Preparation, params: Any = None
+) -> Task:
+    """Builds the task of a run.
+
+    Args:
+      config: the flags.
+      splits: the tracks.
+      preparation: their statistics.
+      params: weights to start from; None draws them.
+
+    Returns:
+      The task for `jaxphys.training.loop.fit`.
+    """
+    model = make_model(config)
+    kind = jnp.float64 if config.precision == "float64" else jnp.float32
+    raw = config.loss == "raw"
+    stats = {n: jnp.asarray(preparation.stats[n], kind) for n in STATS} if raw else None
+    objective = step.Objective(
+        model, stats, raw, config.jacobian_weight, bool(config.momentum_weight)
+    )
+    train = preparation.arrays(splits.train, training=True)
+    val = preparation.arrays(splits.val, training=False)
+    count = len(train["inputs"])
+    train_data = ArrayBatches(
+        preparation.online if config.online_data else train,
+        config.batch_size,
+        shuffled(count, config.seed),
+        config.device_data,
+    )
+    rows = len(val["inputs"])
+    # a multiple of the global batch divides over the same devices
+    eval_batch = config.batch_size * max(1, EVAL_BATCH // config.batch_size)
+    eval_data = ArrayBatches(val, eval_batch, sequential(rows), config.device_data)
+    optimizer = make_optimizer(config, config.epochs * train_data.num_batches(0))
+
+    def init(key: jax.Array) -> TrainState:
+        start = params
+        if start is None:
+            inputs = jnp.zeros((1, len(input_names(config))), kind)
+            start = model.init(key, inputs)["params"]
+        start = jax.tree.map(lambda p: jnp.asarray(p, kind), start)
+        return step.initial_state(start, optimizer, config.ema_decay)
+
+    update = functools.partial(
+        step.train_step,
+        objective=objective,
+        optimizer=optimizer,
+        ema_decay=config.ema_decay,
+    )
+    advance = phases.track_best("val_loss", "min")
+    after = functools.partial(
+        phases.keep_best_params, params_of=step.evaluated_params
+    )
+    if config.schedule == "plateau":
+        plateau = phases.Plateau("val_loss", config.lr, patience=config.patience)
+        advance = phases.chain(advance, plateau)
+        after = phases.apply_all(after, phases.apply_learning_rate)
+    return Task(
+        init=init,
+        train_step=lambda state, batch, key, phase: update(state, batch),
+        eval_step=lambda state, batch, key, phase: step.eval_step(
+            state, batch, objective=objective
+        ),
+        summarize=step.summarize,
+        train_data=train_data,
+        eval_data=eval_data,
+        advance=advance,
+        after_eval=after,
+        best=("val_loss", "min"),
+    )

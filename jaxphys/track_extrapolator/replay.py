@@ -1,0 +1,271 @@
+"""Replays the golden files of the track extrapolator with the library's functions."""
+
+import dataclasses
+import pathlib
+import tempfile
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxphys.data.batches import ArrayBatches, sequential
+from jaxphys.equivalence import torch_weights
+from jaxphys.equivalence.golden import Golden
+from jaxphys.track_extrapolator import datagen, field_files, metrics, step
+from jaxphys.track_extrapolator.export import binary
+from jaxphys.track_extrapolator.field import Field, GridField, make_field
+from jaxphys.track_extrapolator.model import (
+    STATS,
+    TrackMLP,
+    input_jacobian,
+    parameter_count,
+    statistics,
+)
+from jaxphys.track_extrapolator.propagate import propagate
+from jaxphys.track_extrapolator.surrogate import Surrogate, variables_from_torch
+from jaxphys.training import optimizers, phases
+from jaxphys.training.loop import fit
+from jaxphys.training.mesh import make_mesh
+from jaxphys.training.task import Progress, Task, TrainState
+
+Outputs = Mapping[str, np.ndarray]
+
+
+def _field(golden: Golden) -> Field:
+    config = golden.config
+    if config["field"] == "grid":
+        return GridField.from_map(
+            golden.inputs["B"],
+            config["min"],
+            config["d"],
+            outside=config.get("outside", "clamp"),
+        )
+    return make_field(config["field"], polarity=float(config.get("polarity", 1)))
+
+
+def replay_propagate(golden: Golden) -> Outputs:
+    """RK4 transport of states, with the Jacobian of the first tracks."""
+    config, field = golden.config, _field(golden)
+    arguments = (config["z0"], config["z1"], config["step"], config["dtype"])
+    outputs = {"state": propagate(field, golden.inputs["state"], *arguments)}
+    first = config.get("jacobian_first", 0)
+    if first:
+        states = golden.inputs["state"][:first]
+        found = propagate(field, states, *arguments, return_jacobian=True)
+        outputs["jacobian"] = found[1]
+    return outputs
+
+
+def replay_field_file(golden: Golden) -> Outputs:
+    """The readers of field maps."""
+    ending = ".bin" if "bin" in golden.config["format"] else ".txt"
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / f"field{ending}"
+        path.write_bytes(golden.inputs["bytes"].tobytes())
+        found = field_files.read_map(path)
+    shape = np.array(found.values.shape[2::-1])
+    axes = [
+        low + gap * np.arange(count)
+        for low, gap, count in zip(found.minimum, found.spacing, shape, strict=True)
+    ]
+    return {
+        "B": found.values,
+        "min": np.asarray(found.minimum),
+        "inv_d": 1 / np.asarray(found.spacing),
+        "N": shape.astype(np.int64),
+        **dict(zip("xyz", axes, strict=True)),
+    }
+
+
+def replay_field_eval(golden: Golden) -> Outputs:
+    """Trilinear interpolation, clamped and with zero outside."""
+    config, points = golden.config, golden.inputs["points"]
+    grid = GridField.from_map(golden.inputs["B"], config["min"], config["d"])
+    x, y, z = jnp.asarray(points.T, jnp.float32)
+    return {
+        "B": grid.evaluate(points),
+        "B_zero_outside": dataclasses.replace(grid, outside="zero").evaluate(points),
+        "B_float32": np.stack([np.asarray(b) for b in grid(x, y, z)], axis=-1),
+        "inside": grid.contains(points),
+    }
+
+
+def replay_generate_sample(golden: Golden) -> Outputs:
+    """The original's sampling, one legacy seed per track."""
+    found = datagen.sample_legacy(
+        golden.inputs["seed"], golden.config["z_in"], golden.config["z_out"]
+    )
+    return dict(zip("XYP", found, strict=True))
+
+
+def _in_float64(model: TrackMLP, variables: Mapping, x: np.ndarray) -> np.ndarray:
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), variables)
+        return np.asarray(model.apply(wide, jnp.asarray(x, jnp.float64)))
+
+
+def replay_mlp_forward(golden: Golden) -> Outputs:
+    """The network's output, normalised and in mm, and its input Jacobian."""
+    config, x = golden.config, jnp.asarray(golden.inputs["x"])
+    model = TrackMLP(tuple(config["hidden"]), config["activation"])
+    variables = variables_from_torch(golden.params)
+    stats = variables["stats"]
+    xn = (x - stats["input_mean"][None]) / stats["input_std"][None]
+    return {
+        "net": model.apply({"params": variables["params"]}, xn, method="net"),
+        "y": model.apply(variables, x),
+        "y_float64": _in_float64(model, variables, golden.inputs["x"]),
+        "jacobian": input_jacobian(model, variables, x),
+    }
+
+
+def _torch_names(golden: Golden, params: Mapping) -> dict[str, np.ndarray]:
+    """Names the weights, or their gradients, as the PyTorch program does."""
+    entries = torch_weights.sequential(golden.params, "network", ("network",))
+    return torch_weights.to_torch(params, entries)
+
+
+def _after(golden: Golden, params: Mapping, stats: Mapping) -> dict[str, np.ndarray]:
+    named = {**_torch_names(golden, params), **stats}
+    return {f"param_after/{name}": np.asarray(a) for name, a in named.items()}
+
+
+def _setup(golden: Golden, stats: Mapping):
+    config = golden.config
+    model = TrackMLP(tuple(config["hidden"]), config["activation"])
+    params = variables_from_torch(golden.params)["params"]
+    optimizer = optimizers.make_optimizer(
+        "adamw", config["lr"], weight_decay=config["weight_decay"]
+    )
+    return step.Objective(model, stats, raw=True), params, optimizer
+
+
+def replay_mlp_train(golden: Golden) -> Outputs:
+    """Some AdamW steps on given batches: losses, first gradients, last weights."""
+    stats = variables_from_torch(golden.params)["stats"]
+    objective, params, optimizer = _setup(golden, stats)
+    state = step.initial_state(params, optimizer)
+    batches = [
+        {"inputs": x, "target": y, "weight": np.ones(len(x), np.float32)}
+        for x, y in zip(golden.inputs["x"], golden.inputs["y"], strict=True)
+    ]
+    grads = jax.grad(lambda p: step.loss(objective, p, batches[0])[0])(params)
+    update = jax.jit(
+        lambda state, batch: step.train_step(
+            state, batch, objective=objective, optimizer=optimizer
+        )
+    )
+    losses = []
+    for batch in batches:
+        state, found = update(state, batch)
+        losses.append(float(found["loss"][0] / found["loss"][1]))
+    named = _torch_names(golden, grads)
+    return {
+        "loss": np.array(losses),
+        **{f"grad/{name}": value for name, value in named.items()},
+        **_after(golden, state.params, stats),
+    }
+
+
+def replay_train_loop(golden: Golden) -> Outputs:
+    """Whole epochs through the library's training loop, in the recorded order."""
+    config, inputs = golden.config, golden.inputs
+    found = [*statistics(inputs["x_train"]), *statistics(inputs["y_train"])]
+    stats = {n: jnp.asarray(v, jnp.float32) for n, v in zip(STATS, found, strict=True)}
+    objective, params, optimizer = _setup(golden, stats)
+    plateau = phases.Plateau(
+        "val_loss",
+        config["lr"],
+        factor=config["factor"],
+        patience=config["patience"],
+        threshold=config["threshold"],
+    )
+
+    def batches(part: str, size: int, order) -> ArrayBatches:
+        arrays = {"inputs": inputs[f"x_{part}"], "target": inputs[f"y_{part}"]}
+        return ArrayBatches(arrays, size, order)
+
+    def init(key: jax.Array) -> TrainState:
+        del key
+        return step.initial_state(params, optimizer)
+
+    count = len(inputs["x_val"])
+    permutation = inputs["permutation"]
+    task = Task(
+        init=init,
+        train_step=lambda state, batch, key, phase: step.train_step(
+            state, batch, objective=objective, optimizer=optimizer
+        ),
+        eval_step=lambda state, batch, key, phase: step.eval_step(
+            state, batch, objective=objective
+        ),
+        summarize=step.summarize,
+        train_data=batches("train", config["batch"], lambda e: permutation[e]),
+        eval_data=batches("val", count, sequential(count)),
+        advance=plateau,
+        after_eval=phases.apply_learning_rate,
+    )
+    result = fit(task, mesh=make_mesh("data:1"), rounds=len(permutation))
+    history = result.progress.history
+    return {
+        "train_loss": np.array([h["train_loss"] for h in history]),
+        "val_loss": np.array([h["val_loss"] for h in history]),
+        "lr": np.array([h["learning_rate"] for h in history]),
+        "best_val_loss": np.array(min(h["val_loss"] for h in history)),
+        **_after(golden, result.last.params, stats),
+    }
+
+
+def replay_lr_plateau(golden: Golden) -> Outputs:
+    """The learning-rate schedule alone."""
+    settings = dict(golden.config)
+    settings.pop("threshold_mode", None)
+    rate = settings.pop("lr")
+    plateau = phases.Plateau("metric", rate, **settings)
+    progress, rates = Progress(), []
+    for value in golden.inputs["metric"]:
+        progress = plateau(progress, {"metric": float(value)})
+        rates.append(progress.extra["learning_rate"])
+    return {"lr": np.array(rates)}
+
+
+def replay_metrics(golden: Golden) -> Outputs:
+    """Accuracy of a prediction, under the original's two sets of names."""
+    inputs = golden.inputs
+    found = metrics.accuracy(inputs["prediction"], inputs["y"], inputs["p_gev"])
+    found["total_params"] = parameter_count(golden.config["hidden"])
+    return {name: np.asarray(value) for name, value in found.items()}
+
+
+def replay_bin_export(golden: Golden) -> Outputs:
+    """Both layouts of the original's binary file, byte by byte, and reading them."""
+    surrogate = Surrogate.from_state_dict(golden.params, golden.config["activation"])
+    outputs = {
+        "bytes_A": binary.to_bytes(surrogate, "A"),
+        "bytes_cpp_colmajor": binary.to_bytes(surrogate, "cpp_colmajor"),
+    }
+    again = binary.from_bytes(
+        outputs["bytes_cpp_colmajor"], activation=golden.config["activation"]
+    )
+    arrays = {k: np.frombuffer(v, np.uint8) for k, v in outputs.items()}
+    for name, found in (("y_float64", surrogate), ("y_cpp", again)):
+        model = TrackMLP(found.hidden, found.activation)
+        arrays[name] = _in_float64(
+            model, found.variables("float64"), golden.inputs["x"]
+        )
+    return arrays
+
+
+CASES = {
+    "propagate": replay_propagate,
+    "field_file": replay_field_file,
+    "field_eval": replay_field_eval,
+    "generate_sample": replay_generate_sample,
+    "mlp_forward": replay_mlp_forward,
+    "mlp_train": replay_mlp_train,
+    "train_loop": replay_train_loop,
+    "lr_plateau": replay_lr_plateau,
+    "metrics": replay_metrics,
+    "bin_export": replay_bin_export,
+}

@@ -1,0 +1,250 @@
+"""From a command line to a mode of an experiment, and a run in its workdir."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import pathlib
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import app, flags, logging
+from jax.experimental import multihost_utils
+
+from jaxphys import config as configs
+from jaxphys.training.checkpoint import Checkpointer
+from jaxphys.training.loop import FitResult, fit
+from jaxphys.training.mesh import make_mesh
+from jaxphys.training.preemption import EXIT_CODE, Preempted, Preemption
+from jaxphys.training.task import Interval, Task
+from jaxphys.training.writer import Console, Writer
+
+CONFIG_FILE = "config.flags"
+# These say what one call does, not what the run is.
+_PER_CALL = ("mode", "workdir", "resume", "output", "plain_log", "seeds")
+
+
+@dataclasses.dataclass
+class Session:
+    """One call of an experiment.
+
+    Attributes:
+      command: the command line, for the report.
+      flags: names of the flags that the command line gives.
+      timings: stage -> wall time in seconds.
+    """
+
+    command: str = ""
+    flags: frozenset[str] = frozenset()
+    timings: dict[str, float] = dataclasses.field(default_factory=dict)
+    _started: float = dataclasses.field(default_factory=time.monotonic)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times a stage."""
+        begin = time.monotonic()
+        yield
+        spent = time.monotonic() - begin
+        self.timings[name] = self.timings.get(name, 0.0) + spent
+
+    def given(self, flag: str) -> bool:
+        """Returns whether the command line gives a flag."""
+        return flag in self.flags
+
+    def seconds(self) -> float:
+        """Returns the wall time since the call began."""
+        return time.monotonic() - self._started
+
+
+Mode = Callable[[Any, Session], None]
+
+
+def run(config_class: type[configs.RunConfig], modes: Mapping[str, Mode]) -> None:
+    """Runs an experiment from ``sys.argv`` and exits.
+
+    Args:
+      config_class: its configuration.
+      modes: mode -> function of (configuration, session).
+    """
+    configs.define_flags(config_class)
+    parse = functools.partial(_parse, config_class)
+    app.run(functools.partial(_main, modes), flags_parser=parse)
+
+
+def _parse(config_class: type[configs.RunConfig], argv: Sequence[str]) -> Any:
+    try:
+        config = configs.parse_command_line(config_class, argv[1:], flags.FLAGS)
+        given = configs.given_flags(config_class, flags.FLAGS)
+        config = resolve(config, given)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    module = f"experiments.{config.EXPERIMENT}"
+    command = shlex.join(["python", "-m", module, *argv[1:]])
+    return config, Session(command, frozenset(given))
+
+
+def _main(modes: Mapping[str, Mode], parsed: tuple[Any, Session]) -> None:
+    config, session = parsed
+    logging.set_verbosity(logging.WARNING)
+    logging.set_stderrthreshold(logging.WARNING)
+    start_devices(config)
+    try:
+        if config.mode == "train" and config.seeds:
+            for seed in config.seeds:
+                print(f"seed {seed}", file=sys.stderr)
+                modes["train"](of_seed(config, seed), Session(session.command))
+            if "summarize" in modes:
+                modes["summarize"](config, session)
+            return
+        modes[config.mode](config, session)
+    except Preempted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(EXIT_CODE)
+
+
+def of_seed(config: configs.RunConfig, seed: int) -> Any:
+    """Returns the configuration of one member of an ensemble."""
+    folder = str(pathlib.Path(config.workdir) / f"seed_{seed}")
+    return config.replace(seed=seed, seeds=(), workdir=folder)
+
+
+def start_devices(config: configs.RunConfig) -> None:
+    """Sets the arithmetic that --precision asks for and joins other processes."""
+    if config.multihost:
+        jax.distributed.initialize()
+    jax.config.update("jax_enable_x64", config.precision == "float64")
+    matmul = {"tensorfloat32": "tensorfloat32", "bfloat16": "bfloat16"}
+    jax.config.update(
+        "jax_default_matmul_precision", matmul.get(config.precision, "highest")
+    )
+
+
+def compute_dtype(config: configs.RunConfig) -> Any:
+    """Returns the type that a model computes in under --precision."""
+    return {"bfloat16": jnp.bfloat16, "float64": jnp.float64}.get(
+        config.precision, jnp.float32
+    )
+
+
+def resolve(config: configs.RunConfig, given: Sequence[str]) -> Any:
+    """Merges a command line with the configuration of the run in its workdir.
+
+    Flags that are not given keep the value that the run began with; given ones may
+    only change what may change.
+
+    Args:
+      config: from the command line.
+      given: names of the flags that are on it.
+
+    Returns:
+      The configuration of this call.
+
+    Raises:
+      ValueError: a run of another experiment, a change of its meaning, or no run
+        where one is needed.
+    """
+    if config.mode in ("simulate", "prepare"):
+        return config
+    if not config.workdir:
+        raise ValueError("--workdir: needed, the folder of the run")
+    path = pathlib.Path(config.workdir) / CONFIG_FILE
+    if config.seeds:
+        return config
+    if not path.exists():
+        if config.mode != "train":
+            raise ValueError(f"--workdir={config.workdir}: no run there ({path})")
+        return config
+    saved = configs.read_flagfile(type(config), path)
+    kept = {
+        field.name: getattr(saved, field.name)
+        for field in dataclasses.fields(config)
+        if field.name not in given and field.name not in _PER_CALL
+    }
+    merged = config.replace(**kept)
+    configs.check_resume(saved, merged)
+    return merged
+
+
+def open_workdir(config: configs.RunConfig) -> pathlib.Path:
+    """Creates the workdir and writes the configuration into it.
+
+    Raises:
+      OSError: it cannot be written, naming the flag.
+    """
+    folder = pathlib.Path(config.workdir)
+    if jax.process_index() == 0:
+        draft = folder / f"{CONFIG_FILE}.draft"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            draft.write_text(configs.to_flagfile(config))
+            os.replace(draft, folder / CONFIG_FILE)
+        except OSError as error:
+            raise OSError(
+                f"--workdir={folder}: cannot be written: {error.strerror or error}"
+            ) from error
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("workdir")
+    return folder
+
+
+def open_checkpoints(config: configs.RunConfig, task: Task | None) -> Checkpointer:
+    """Opens the checkpoints of a run."""
+    return Checkpointer(
+        pathlib.Path(config.workdir) / "checkpoints",
+        best=task.best if task else None,
+        keep_latest=config.keep_checkpoints,
+        keep_every=config.keep_every,
+    )
+
+
+def train(config: configs.RunConfig, task: Task, rounds: int) -> FitResult:
+    """Trains a task in the workdir, from where a former call left it.
+
+    Args:
+      config: of this call.
+      task: what to train.
+      rounds: rounds of the whole run.
+
+    Returns:
+      Where the run ended.
+    """
+    eval_every = Interval.parse(
+        config.eval_every, flag="eval_every", units=("steps", "rounds")
+    )
+    checkpoint_every = Interval.parse(
+        config.checkpoint_every,
+        flag="checkpoint_every",
+        units=("steps", "rounds", "seconds"),
+    )
+    folder = pathlib.Path(config.workdir)
+    keeper = open_checkpoints(config, task)
+    try:
+        resume = keeper.find(config.resume)
+        first = jax.process_index() == 0
+        writer = Writer(folder, keep_step=resume) if first else None
+        console = Console(rounds, plain=config.plain_log) if first else None
+        if resume is not None and first:
+            print(f"resuming at step {resume} of {folder}", file=sys.stderr)
+        with Preemption() as preemption:
+            return fit(
+                task,
+                mesh=make_mesh(config.mesh),
+                rounds=rounds,
+                eval_every=eval_every,
+                checkpoint_every=checkpoint_every,
+                steps_per_call=config.steps_per_call,
+                seed=config.seed,
+                checkpointer=keeper,
+                resume=resume,
+                writer=writer,
+                console=console,
+                preemption=preemption,
+            )
+    finally:
+        keeper.close()
