@@ -142,6 +142,10 @@ class Config(RunConfig):
     optimizer: str = option(
         "adamw", "optimizer", choices=("adamw", "adam", "sgd"), change="structural"
     )
+    betas: tuple[float, ...] = option(
+        (0.9, 0.999), "decay rates of Adam's two means", unit="1", minimum=0.0,
+        maximum=1.0, change="structural",
+    )  # fmt: skip
     lr: float = option(
         0.004, "largest learning rate", unit="1", minimum=0.0, change="structural"
     )
@@ -206,6 +210,8 @@ class Config(RunConfig):
                 f"--hidden={','.join(map(str, self.hidden))} goes with --model=custom, "
                 f"got --model={self.model}"
             )
+        if len(self.betas) != 2:
+            raise ValueError(f"--betas={self.betas}: expected two numbers")
         unknown = set(self.formats) - set(FORMATS)
         if unknown:
             raise ValueError(

@@ -60,7 +60,7 @@ def write_report(
         surrogate: the trained network.
         test: tracks that the training has not seen, with at least one track.
         history: training history by epoch: columns by name, or one mapping per
-            epoch; read are train_loss, val_loss, learning_rate and epoch.
+            epoch; read are train_loss, val_loss, learning_rate and epoch (or round).
         config_text: the flags of the run, `--name=value` per line.
         command: the command line.
         timings: seconds by stage, in order.
@@ -166,6 +166,9 @@ def _history(history) -> dict[str, np.ndarray]:
         found = next((columns[a] for a in aliases if a in columns), None)
         if found is not None:
             columns[name] = found
+    if "epoch" not in columns and len(columns.get("round", ())):
+        # the rounds of the training loop may be counted from 0
+        columns["epoch"] = columns["round"] + (columns["round"][0] == 0)
     return columns
 
 

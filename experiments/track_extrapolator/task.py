@@ -24,18 +24,12 @@ def make_model(config: Config) -> TrackMLP:
     return TrackMLP(config.widths, config.activation, dtype=compute_dtype(config))
 
 
-def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
-    """Returns the optimizer; its rate is set from outside under plateau."""
-    rate: Any = config.lr
-    if config.schedule != "plateau":
-        rate = optimizers.warmup_schedule(
-            config.schedule, config.lr, steps, warmup_steps=config.warmup_steps
-        )
-    return optimizers.make_optimizer(
-        config.optimizer,
-        rate,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
+def make_rate(config: Config, steps: int) -> float | optax.Schedule:
+    """Returns the rate by step, or the first rate of a plateau."""
+    if config.schedule == "plateau":
+        return config.lr
+    return optimizers.warmup_schedule(
+        config.schedule, config.lr, steps, warmup_steps=config.warmup_steps
     )
 
 
@@ -73,7 +67,14 @@ def make_task(
     # a multiple of the global batch divides over the same devices
     eval_batch = config.batch_size * max(1, EVAL_BATCH // config.batch_size)
     eval_data = ArrayBatches(val, eval_batch, sequential(rows), config.device_data)
-    optimizer = make_optimizer(config, config.epochs * train_data.num_batches(0))
+    rate = make_rate(config, config.epochs * train_data.num_batches(0))
+    optimizer = optimizers.make_optimizer(
+        config.optimizer,
+        rate,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+        betas=(config.betas[0], config.betas[1]),
+    )
 
     def init(key: jax.Array) -> TrainState:
         start = params
@@ -89,13 +90,13 @@ def make_task(
         optimizer=optimizer,
         ema_decay=config.ema_decay,
     )
-    advance = phases.track_best("val_loss", "min")
     after = functools.partial(
         phases.keep_best_params, params_of=step.evaluated_params
     )
-    if config.schedule == "plateau":
-        plateau = phases.Plateau("val_loss", config.lr, patience=config.patience)
-        advance = phases.chain(advance, plateau)
+    if callable(rate):
+        set_rate = phases.record_rate(rate)
+    else:
+        set_rate = phases.Plateau("val_loss", rate, patience=config.patience)
         after = phases.apply_all(after, phases.apply_learning_rate)
     return Task(
         init=init,
@@ -106,7 +107,7 @@ def make_task(
         summarize=step.summarize,
         train_data=train_data,
         eval_data=eval_data,
-        advance=advance,
+        advance=phases.chain(phases.track_best("val_loss", "min"), set_rate),
         after_eval=after,
         best=("val_loss", "min"),
     )

@@ -293,7 +293,7 @@ def _environment_table(facts: Mapping[str, Any]) -> Table:
     kinds = {kind: found["devices"].count(kind) for kind in found["devices"]}
     rows = [
         ("date", facts["created"]),
-        ("revision", facts["revision"] or "not in a git work tree"),
+        ("revision", facts["revision"] or "no git revision"),
         ("python", found["python"]),
         *((name, version) for name, version in found["packages"].items()),
         ("system", found["system"]),

@@ -313,6 +313,8 @@ def training_curves(
     Returns:
         The picture; without a figure when the history holds no finite loss.
     """
+    from matplotlib.ticker import MaxNLocator
+
     columns = history_columns(history)
     known = {k for k, v in columns.items() if np.isfinite(v).any()}
     shown = {key: text for key, text in losses.items() if key in known}
@@ -339,8 +341,10 @@ def training_curves(
         top.legend()
         if has_rate:
             _curve(bottom, epoch, columns[rate], color="#717581")
-            bottom.set(ylabel="learning rate", ylim=(0, None))
+            top_rate = np.nanmax(columns[rate])
+            bottom.set(ylabel="learning rate", ylim=(0, 1.1 * top_rate or 1.0))
         bottom.set_xlabel(xlabel)
+        bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
     return Picture(name, caption, figure)
 
 

@@ -337,7 +337,7 @@ def read_pairs(path) -> TrackSet:
         ValueError: If the keys or shapes are others, or a row is not finite.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             content = {key: file[key] for key in file.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a readable npz file: {error}") from error

@@ -231,7 +231,7 @@ def _unit(values, name, known):
 
 def _npz(path, keys):
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             content = {key: file[key] for key in file.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a readable npz file: {error}") from error
@@ -258,7 +258,7 @@ def is_multipole(path) -> bool:
     """Returns whether a file is an npz with a multipole expansion."""
     if not zipfile.is_zipfile(path):
         return False
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
         return {"z", "C", "terms"} <= set(file.files)
 
 

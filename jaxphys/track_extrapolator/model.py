@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxphys.nn.mlp import MLP
 
+Array = jax.Array | np.ndarray
 N_OUT = 4  # x [mm], y [mm], tx, ty behind the magnet
 STATS = ("input_mean", "input_std", "output_mean", "output_std")
 
@@ -141,7 +142,7 @@ class TrackMLP(nn.Module):
         return self.net(xn) * row["output_std"] + row["output_mean"]
 
 
-def input_jacobian(model: TrackMLP, variables: Mapping, x: jax.Array) -> jax.Array:
+def input_jacobian(model: TrackMLP, variables: Mapping, x: Array) -> jax.Array:
     """Returns dy/dx [N, n_out, n_in] of the whole model for x [N, n_in]."""
 
     def push(tangent):
@@ -152,6 +153,6 @@ def input_jacobian(model: TrackMLP, variables: Mapping, x: jax.Array) -> jax.Arr
     return jnp.transpose(columns, (1, 2, 0))  # [N, n_out, n_in]
 
 
-def mean_squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
+def mean_squared_error(prediction: Array, target: Array) -> jax.Array:
     """Returns the plain mean over batch and outputs, units mixed as in the original."""
     return jnp.mean(jnp.square(prediction - target))

@@ -17,21 +17,21 @@ map       RK4 through an approximate  Q      yes, a whole transport
 
 import functools
 import math
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxphys.track_extrapolator.field import GaussFit, GaussSeed, UniformField
-from jaxphys.track_extrapolator.propagate import rk4_transport
+from jaxphys.track_extrapolator.propagate import KAPPA_PER_QOP, rk4_transport
 
+Array = jax.Array | np.ndarray
 NAMES = ("absolute", "straight", "kick", "born", "map")
 NEEDS_FIELD = ("born", "map")
 SMOOTH_FIELDS = (GaussSeed, GaussFit, UniformField)
 SMOOTH_NODES = 8
 STRUCTURED_NODES = 40
-KAPPA_PER_QOP = 0.299792458  # kappa [1/(mm T)] = this times q/p [1/MeV]
 
 
 def check_name(name: str) -> str:
@@ -43,13 +43,13 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_field(name: str, field: Callable | None) -> None:
+def check_field(name: str, field: Any) -> None:
     """Raises ValueError where a parametrisation lacks the field that it needs."""
     if check_name(name) in NEEDS_FIELD and field is None:
         raise ValueError(f"parametrisation {name}: expected a field, got none")
 
 
-def default_nodes(field: Callable | None) -> int:
+def default_nodes(field: Any) -> int:
     """Returns the quadrature points of born: few on a smooth field, more on a map."""
     smooth = field is None or isinstance(field, SMOOTH_FIELDS)
     return SMOOTH_NODES if smooth else STRUCTURED_NODES
@@ -61,7 +61,7 @@ def map_steps(z_in, z_out, step_mm: float) -> int:
     return max(1, math.ceil(float(distance) / step_mm))
 
 
-def straight_line(state: jax.Array, z_in, z_out) -> jax.Array:
+def straight_line(state: Array, z_in, z_out) -> jax.Array:
     """Returns (x, y, tx, ty) [N, 4] of the straight line at z_out."""
     x, y, tx, ty = state[:, 0], state[:, 1], state[:, 2], state[:, 3]
     dz = z_out - z_in
@@ -69,7 +69,7 @@ def straight_line(state: jax.Array, z_in, z_out) -> jax.Array:
 
 
 def first_order_kick(
-    field: Callable, state: jax.Array, z_in, z_out, nodes: int = SMOOTH_NODES
+    field: Any, state: Array, z_in, z_out, nodes: int = SMOOTH_NODES
 ) -> jax.Array:
     """Returns the change (dx, dy, dtx, dty) [N, 4] by the force along the line.
 
@@ -111,10 +111,10 @@ def first_order_kick(
 
 def baseline(
     name: str,
-    state: jax.Array,
+    state: Array,
     z_in,
     z_out,
-    field: Callable | None = None,
+    field: Any = None,
     *,
     nodes: int = SMOOTH_NODES,
     n_steps: int | None = None,
@@ -137,15 +137,16 @@ def baseline(
         return jnp.zeros((state.shape[0], 4), state.dtype)
     if name == "map":
         steps = map_steps(z_in, z_out, map_step_mm) if n_steps is None else n_steps
-        columns = (state[:, column] for column in range(5))
-        return jnp.stack(rk4_transport(field, *columns, z_in, z_out, steps), axis=1)
+        x, y, tx, ty, qop = (state[:, column] for column in range(5))
+        moved = rk4_transport(field, x, y, tx, ty, qop, z_in, z_out, steps)
+        return jnp.stack(moved, axis=1)
     line = straight_line(state, z_in, z_out)
-    if name == "born" and field is not None:
+    if name == "born":
         return line + first_order_kick(field, state, z_in, z_out, nodes)
     return line
 
 
-def scale(name: str, qop: jax.Array) -> jax.Array:
+def scale(name: str, qop: Array) -> jax.Array:
     """Returns the factor [N] of the target for q/p [1/MeV] of shape [N]."""
     if check_name(name) in ("absolute", "straight"):
         return jnp.ones_like(qop)
@@ -154,7 +155,7 @@ def scale(name: str, qop: jax.Array) -> jax.Array:
 
 
 def encode(
-    name: str, state: jax.Array, truth: jax.Array, z_in, z_out, field=None, **settings
+    name: str, state: Array, truth: Array, z_in, z_out, field=None, **settings
 ) -> jax.Array:
     """Returns the target [N, 4] of the network for true exit states.
 
@@ -174,7 +175,7 @@ def encode(
 
 
 def decode(
-    name: str, state: jax.Array, target: jax.Array, z_in, z_out, field=None, **settings
+    name: str, state: Array, target: Array, z_in, z_out, field=None, **settings
 ) -> jax.Array:
     """Returns the exit state (x, y, tx, ty) [N, 4] for a target [N, 4].
 

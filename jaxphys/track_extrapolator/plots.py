@@ -39,7 +39,9 @@ def error_histogram(errors: Mapping[str, np.ndarray]) -> Picture:
     high = max(e.max() for e in shown)
     # whole decades, so that the edges of the axis can be read
     first, last = np.floor(np.log10(low)), np.ceil(np.log10(high * 1.0001))
-    edges = np.logspace(first, last, int(last - first) * 12 + 1)
+    # few tracks get wide bins
+    per_decade = int(np.clip(np.sqrt(max(e.size for e in shown)) / 5, 3, 12))
+    edges = np.logspace(first, last, int(last - first) * per_decade + 1)
     with figures.style():
         figure, axes = figures.canvas(size=(8.2, 4.6))
         ax = axes[0, 0]
@@ -282,9 +284,9 @@ def speed_accuracy(
         for point in points:
             _draw_point(ax, point, looks, published.values())
         rk4 = [p for p in points if p.group == "rk4" and batches[0] in p.times_us]
-        joined = sorted((p.times_us[batches[0]], p.error_mm) for p in rk4)
-        if joined:
-            ax.plot(*zip(*joined, strict=True), color=_GROUP_COLORS["rk4"], zorder=1)
+        rk4.sort(key=lambda p: p.error_mm)
+        x, y = [p.times_us[batches[0]] for p in rk4], [p.error_mm for p in rk4]
+        ax.plot(x, y, color=_GROUP_COLORS["rk4"], zorder=1)
         for label, error in published.items():
             ax.axhline(error, color="black", linestyle=":", linewidth=1.1)
             ax.text(

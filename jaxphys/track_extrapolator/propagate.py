@@ -194,14 +194,16 @@ def propagate(
         ValueError: If an argument has a wrong shape or value.
     """
     state, z0, z1 = _checked(state, z0, z1, step, dtype, method)
+    if chunk is None:
+        chunk = _default_chunk(return_jacobian)
+    if chunk < 1:
+        raise ValueError(f"chunk: expected 1 or more, got {chunk}")
     if method != "rk4":
         from jaxphys.track_extrapolator import adaptive
 
         return adaptive.propagate_adaptive(
             field, state, z0, z1, method, return_jacobian
         )
-    if chunk is None:
-        chunk = _default_chunk(return_jacobian)
     size = min(chunk, 1 << max(3, (len(state) - 1).bit_length()))
     kernel = _jacobian_kernel if return_jacobian else _state_kernel
     compiled = _compiled(kernel, jax.default_backend())

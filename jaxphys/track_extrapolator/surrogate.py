@@ -6,7 +6,7 @@ what every export format reads and writes.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -40,11 +40,11 @@ class Recipe(NamedTuple):
 
 def features(input_names, state: jax.Array, z_in, z_out) -> jax.Array:
     """Returns the inputs [N, n_in] of the network for states [N, 5] and planes [mm]."""
-    columns = dict(zip(STATE_NAMES, state.T, strict=True))
-    columns["z_in"], columns["dz"] = (
+    z_in, dz = (
         jnp.broadcast_to(jnp.asarray(value, state.dtype), state.shape[:1])
         for value in (z_in, z_out - z_in)
     )
+    columns = dict(zip((*STATE_NAMES, "z_in", "dz"), (*state.T, z_in, dz), strict=True))
     return jnp.stack([columns[name] for name in input_names], axis=1)
 
 
@@ -67,7 +67,7 @@ def transport(
         inputs = features(recipe.input_names, state, z_in, z_out)
     xn = (inputs - stats["input_mean"]) / stats["input_std"]
     model = TrackMLP(recipe.hidden, recipe.activation)
-    net = model.apply(
+    net: Any = model.apply(
         {"params": variables["params"]}, xn.astype(recipe.dtype), method="net"
     )
     target = net.astype(state.dtype) * stats["output_std"] + stats["output_mean"]
@@ -141,7 +141,7 @@ class Surrogate:
     z_in: float = 3000.0
     z_out: float = 7000.0
     dz_mode: str = "fixed"
-    field: Callable | None = None
+    field: Any = None
     born_nodes: int = 0
     map_step_mm: float = 100.0
     field_hash: str = ""

@@ -57,7 +57,6 @@ class Checkpointer:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(keep),
             cleanup_tmp_directories=not read_only,
-            read_only=read_only,
             create=not read_only,
         )
         self._manager = ocp.CheckpointManager(

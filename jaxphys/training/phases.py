@@ -51,6 +51,13 @@ def track_best(metric: str, mode: str) -> Advance:
     return lambda progress, scalars: _track(progress, scalars[metric], mode, "best")
 
 
+def record_rate(schedule: Callable[[int], Any]) -> Advance:
+    """Records the rate of a schedule: `extra` gets learning_rate, for the eye only."""
+    return lambda progress, scalars: progress.with_extra(
+        learning_rate=float(schedule(progress.step))
+    )
+
+
 def _track(progress: Progress, value: float, mode: str, name: str) -> Progress:
     worst = math.inf if mode == "min" else -math.inf
     best = progress.extra.get(f"{name}_value", worst)

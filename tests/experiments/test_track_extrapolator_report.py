@@ -198,6 +198,15 @@ def test_facts_of_the_training_replace_what_the_flags_say(tmp_path, surrogate, t
     assert saved["seed"] == 9
 
 
+def test_rounds_of_the_training_loop_are_the_epochs(tmp_path, surrogate, tracks):
+    history = [{"round": 4 * i, "val_loss": 1.0} for i in range(3)]
+    numbers = _write(tmp_path, surrogate, tracks, history=history, comparisons=())
+    assert numbers["history"]["epoch"] == [1, 5, 9]
+    history = [{"round": 4 * i, "val_loss": 1.0} for i in range(1, 3)]
+    numbers = _write(tmp_path, surrogate, tracks, history=history, comparisons=())
+    assert numbers["history"]["epoch"] == [4, 8]
+
+
 def test_no_test_track_at_all_is_refused(tmp_path, surrogate, tracks):
     with pytest.raises(ValueError, match="at least one track"):
         _write(tmp_path, surrogate, tracks.rows(slice(0, 0)))

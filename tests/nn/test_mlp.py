@@ -1,6 +1,7 @@
 """The multilayer perceptron equals `torch.nn.Sequential` on the same weights."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,10 @@ TORCH = {
 }
 
 
+def grad_of(parameter):
+    return parameter.grad.numpy()
+
+
 def twin_of(params, widths, activation):
     modules = []
     for index, (rows, columns) in enumerate(itertools.pairwise(widths)):
@@ -36,7 +41,7 @@ def twin_of(params, widths, activation):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_mlp_equals_torch_in_value_and_gradients(activation):
     x = np.random.default_rng(0).normal(size=(11, 5)).astype(np.float32)
-    model = MLP((7, 6, 3), activation, linear_kernel(), linear_bias)
+    model: Any = MLP((7, 6, 3), activation, linear_kernel(), linear_bias)
     params = model.init(jax.random.key(1), x)["params"]
     twin = twin_of(params, (5, 7, 6, 3), activation)
 
@@ -51,14 +56,14 @@ def test_mlp_equals_torch_in_value_and_gradients(activation):
     gradients = jax.grad(loss)(params)
     for index, layer in enumerate(m for m in twin if isinstance(m, torch.nn.Linear)):
         got = gradients[f"dense_{index}"]
-        expected = layer.weight.grad.numpy().T
+        expected = grad_of(layer.weight).T
         np.testing.assert_allclose(got["kernel"], expected, rtol=1e-4, atol=1e-5)
-        bias = layer.bias.grad.numpy()
+        bias = grad_of(layer.bias)
         np.testing.assert_allclose(got["bias"], bias, rtol=1e-4, atol=1e-5)
 
 
 def test_single_layer_is_linear():
-    model = MLP((2,), "tanh")
+    model: Any = MLP((2,), "tanh")
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     variables = model.init(jax.random.key(0), x)
     doubled = model.apply(variables, 2 * x)
@@ -72,7 +77,7 @@ def test_default_bias_is_zero():
 
 def test_float64_parameters_compute_in_float64():
     with jax.enable_x64(True):
-        model = MLP((4, 2))
+        model: Any = MLP((4, 2))
         x = jnp.ones((1, 3))
         params = jax.tree.map(
             lambda a: a.astype("float64"), model.init(jax.random.key(0), x)

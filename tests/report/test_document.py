@@ -102,7 +102,6 @@ def test_text_is_escaped_and_keeps_paragraphs_and_lists(written):
     _, _, text, page = written
     assert "Run &lt;1&gt;" in text
     assert "First words go on." in page.text
-    assert [a for a in page.all("li")][-2:]
     assert re.search(r"<li>one</li>\s*<li>two</li>", text)
 
 

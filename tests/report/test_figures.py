@@ -1,4 +1,5 @@
 import sys
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,6 +16,10 @@ def ax():
         figure, axes = figures.canvas()
         yield axes[0, 0]
         figures.png(figure, dpi=30)  # everything drawn must also render
+
+
+def _drawn(picture) -> Any:
+    return picture.figure
 
 
 def _legend(ax):
@@ -80,7 +85,7 @@ def test_map_shows_the_statistic_of_each_cell_and_leaves_empty_cells_blank(ax):
     x, y = [0.5, 0.5, 0.5, 1.5], [0.5, 0.5, 0.5, 1.5]
     values = [1.0, 2.0, 6.0, np.nan]
     edges = [0, 1, 2]
-    kwargs = {"label": "e [mm]", "statistic": "median"}
+    kwargs: Any = {"label": "e [mm]", "statistic": "median"}
     assert figures.map2d(ax, x, y, values, edges, edges, **kwargs)
     shown = np.ma.filled(ax.collections[0].get_array(), np.nan)
     np.testing.assert_array_equal(shown, [[2.0, np.nan], [np.nan, np.nan]])
@@ -123,7 +128,7 @@ def test_training_curves_mark_the_best_epoch_and_show_the_rate():
     history = {"train": [3.0, 2.0, 1.0], "val": [4.0, 1.5, 2.0], "lr": [0.1, 0.1, 0.0]}
     losses = {"train": "training", "val": "validation"}
     picture = figures.training_curves(history, losses, rate="lr", best="val")
-    top, bottom = picture.figure.axes
+    top, bottom = _drawn(picture).axes
     assert _legend(top) == ["training", "validation", "best: epoch 2"]
     assert top.get_yscale() == "log"
     assert bottom.get_ylabel() == "learning rate"
@@ -131,14 +136,14 @@ def test_training_curves_mark_the_best_epoch_and_show_the_rate():
 
 def test_training_curves_of_negative_scores_are_linear():
     picture = figures.training_curves({"vamp": [-1.0, -2.0]}, {"vamp": "score"})
-    (top,) = picture.figure.axes
+    (top,) = _drawn(picture).axes
     assert top.get_yscale() == "linear"
 
 
 def test_rounds_without_evaluation_leave_no_hole_and_one_round_is_a_point():
     history = {"val": [2.0, np.nan, 1.0], "train": [1.0, np.nan, np.nan]}
     picture = figures.training_curves(history, {"val": "v", "train": "t"})
-    val, train = picture.figure.axes[0].lines
+    val, train = _drawn(picture).axes[0].lines
     np.testing.assert_array_equal(val.get_xdata(), [1, 3])
     assert train.get_marker() == "o"
 

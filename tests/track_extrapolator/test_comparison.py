@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -33,7 +35,7 @@ def test_rk4_takes_exactly_the_steps_of_its_name(tracks):
     methods = {m.label: m for m in comparison.standard_comparisons(GaussSeed())}
     planes = (tracks.z_in, tracks.z_out)
     got = methods["RK4 40 steps"].predict(tracks.state, *planes)
-    exact = propagate(GaussSeed(), tracks.state, *planes, 100.0)[:, :4]
+    exact = np.asarray(propagate(GaussSeed(), tracks.state, *planes, 100.0))[:, :4]
     np.testing.assert_allclose(got, exact, rtol=1e-12, atol=1e-9)
 
 
@@ -76,6 +78,6 @@ def test_planes_of_each_track_are_used_in_error_and_time():
 def test_published_sizes_are_those_of_six_inputs_and_four_outputs():
     for row in comparison.PUBLISHED:
         widths = [6, *(int(w) for w in row.hidden.split("-")), 4]
-        count = sum((a + 1) * b for a, b in zip(widths, widths[1:], strict=False))
+        count = sum((a + 1) * b for a, b in itertools.pairwise(widths))
         assert row.parameters == count
         assert row.p50 < row.mean < row.p95 < row.p99 < row.max

@@ -1,6 +1,7 @@
 """The network equals the recorded original and its PyTorch twin."""
 
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +35,9 @@ class Recorded:
         self.arrays = arrays
         self.state_dict = self.under("param/")
         self.variables = variables_from_torch(self.state_dict)
-        self.model = TrackMLP(tuple(self.config["hidden"]), self.config["activation"])
+        self.model: Any = TrackMLP(
+            tuple(self.config["hidden"]), self.config["activation"]
+        )
 
     def under(self, prefix):
         return {
@@ -125,7 +128,7 @@ def test_value_jacobian_and_gradients_equal_the_torch_twin(activation):
     twin.set_statistics(x, 3 * y + 1)
     named = {k: v.numpy() for k, v in twin.state_dict().items()}
     variables = variables_from_torch(named)
-    model = TrackMLP((12, 9), activation)
+    model: Any = TrackMLP((12, 9), activation)
 
     inputs = torch.from_numpy(x)
     loss = torch.nn.functional.mse_loss(twin(inputs), torch.from_numpy(y))
@@ -157,7 +160,8 @@ def test_one_optimizer_step_equals_the_torch_twin():
     torch.manual_seed(0)
     twin = TorchTrackMLP((8,))
     variables = jax.tree.map(jnp.array, variables_of(twin))
-    model, optimizer = TrackMLP((8,), "tanh"), adamw(1e-3, 1e-5)
+    model: Any = TrackMLP((8,), "tanh")
+    optimizer = adamw(1e-3, 1e-5)
     x = np.random.default_rng(1).normal(size=(16, 6)).astype(np.float32)
     y = x[:, :4] * 2
 
@@ -193,7 +197,7 @@ def test_architectures_have_their_real_parameter_counts(name, count):
 
 
 def test_parameter_count_is_that_of_the_initialised_network():
-    variables = TrackMLP((7, 5)).init(jax.random.key(0), jnp.ones((2, 5)))
+    variables: Any = TrackMLP((7, 5)).init(jax.random.key(0), jnp.ones((2, 5)))
     sizes = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     assert sizes == track_model.parameter_count((7, 5), n_in=5)
     assert variables["stats"]["input_mean"].shape == (5,)
@@ -201,14 +205,14 @@ def test_parameter_count_is_that_of_the_initialised_network():
 
 def test_initialised_statistics_change_nothing():
     x = jnp.ones((2, 5))
-    model = TrackMLP((7,))
+    model: Any = TrackMLP((7,))
     variables = model.init(jax.random.key(0), x)
     expected = model.apply(variables, x, method="net")
     np.testing.assert_array_equal(model.apply(variables, x), expected)
 
 
 def test_empty_hidden_is_a_linear_model():
-    model = TrackMLP(track_model.architecture("custom", []))
+    model: Any = TrackMLP(track_model.architecture("custom", []))
     x = jnp.ones((1, 5))
     variables = model.init(jax.random.key(0), x)
     assert list(variables["params"]["network"]) == ["dense_0"]

@@ -25,6 +25,10 @@ def tracks(count=40, p_gev=None, seed=0):
     return np.column_stack([rng.uniform(-high, high, (count, 4)), qop])
 
 
+def transported(field, state, z_in, z_out):
+    return np.asarray(propagate(field, state, z_in, z_out))[:, :4]
+
+
 def in_float64(function, *args, **settings):
     with jax.enable_x64(True):
         return np.asarray(function(*args, **settings))
@@ -33,7 +37,7 @@ def in_float64(function, *args, **settings):
 @pytest.mark.parametrize("name", par.NAMES)
 def test_decode_inverts_encode(name):
     field, state = GaussSeed(), tracks()
-    truth = propagate(field, state, Z_IN, Z_OUT)[:, :4]
+    truth = transported(field, state, Z_IN, Z_OUT)
     args = (Z_IN, Z_OUT, field)
     target = par.targets(name, state, truth, *args)
     back = in_float64(par.decode, name, state, target, *args)
@@ -69,7 +73,7 @@ def test_target_stays_finite_as_momentum_grows(name, order):
     sizes = []
     for p_gev in (50.0, 500.0):
         state = tracks(p_gev=p_gev)
-        truth = propagate(field, state, Z_IN, Z_OUT)[:, :4]
+        truth = transported(field, state, Z_IN, Z_OUT)
         chosen = approximate if name == "map" else field
         target = par.targets(name, state, truth, Z_IN, Z_OUT, chosen)
         sizes.append(np.median(np.abs(target[:, 0])))
@@ -95,7 +99,7 @@ def test_first_order_kick_of_a_constant_field_is_a_parabola():
 def test_all_field_components_bend_as_in_the_equation_of_motion():
     field = UniformField(bx=0.3, by=-0.7, bz=0.4)
     state = tracks(p_gev=1e5)
-    exact = propagate(field, state, Z_IN, Z_OUT)[:, :4]
+    exact = transported(field, state, Z_IN, Z_OUT)
     known = in_float64(par.baseline, "born", state, Z_IN, Z_OUT, field)
     line = in_float64(par.straight_line, state, Z_IN, Z_OUT)
     missed, kick = np.abs(exact - known), np.abs(exact - line)
@@ -126,7 +130,7 @@ def test_planes_per_track_equal_shared_planes(name):
 
 def test_backward_planes_are_legal():
     field, state = GaussSeed(), tracks(p_gev=1000.0)
-    truth = propagate(field, state, Z_OUT, Z_IN)[:, :4]
+    truth = transported(field, state, Z_OUT, Z_IN)
     known = in_float64(par.baseline, "born", state, Z_OUT, Z_IN, field)
     assert np.abs(known - truth)[:, 0].max() < 0.5
 

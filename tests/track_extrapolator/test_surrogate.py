@@ -1,6 +1,7 @@
 """Surrogates predict any batch with one result per track, exact physics included."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -36,9 +37,8 @@ def test_prediction_equals_numpy(name):
     got = surrogate.predict(state, dtype="float64")
     assert got.dtype == np.float64
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-9)
-    np.testing.assert_allclose(
-        surrogate.predict(state), expected, rtol=1e-6, atol=[1e-3, 1e-3, 1e-6, 1e-6]
-    )
+    error = np.abs(surrogate.predict(state) - expected)
+    assert (error.max(axis=0) < [1e-3, 1e-3, 1e-6, 1e-6]).all()
 
 
 @pytest.mark.parametrize("name", par.NAMES)
@@ -53,11 +53,12 @@ def test_result_of_a_track_does_not_depend_on_the_batch(name, count):
 
 def test_any_batch_size_compiles_one_program_per_bucket():
     surrogate, state = random_surrogate(hidden=(3, 2, 3)), random_states(300)
-    before = module._predict._cache_size()
+    compiled: Any = module._predict
+    before = compiled._cache_size()
     for count in (129, 140, 200, 256, 131):
         surrogate.predict(state[:count])
     dataclasses.replace(surrogate, z_out=6000.0).predict(state[:222])
-    assert module._predict._cache_size() == before + 1
+    assert compiled._cache_size() == before + 1
 
 
 def test_long_batches_are_cut_into_chunks(monkeypatch):
@@ -76,9 +77,13 @@ def test_buckets_are_powers_of_two_up_to_the_chunk():
 def test_no_charge_goes_exactly_straight(name):
     surrogate, state = random_surrogate(name), random_states(50)
     state[:, 4] = 0.0
+    got = surrogate.predict(state)
     line = state[:, :4].copy()
     line[:, :2] += state[:, 2:4] * 4000.0
-    np.testing.assert_array_equal(surrogate.predict(state), line)
+    # a fused multiply-add rounds once where numpy rounds twice
+    np.testing.assert_allclose(got, line, rtol=0, atol=1e-12)
+    louder = dataclasses.replace(surrogate, output_mean=np.full(4, 1e9))
+    np.testing.assert_array_equal(got, louder.predict(state))
 
 
 @pytest.mark.parametrize("name", par.NAMES)
@@ -140,7 +145,7 @@ def test_six_inputs_see_the_trained_distance():
 
 
 def test_variables_round_trip():
-    model = TrackMLP((6, 5), "tanh")
+    model: Any = TrackMLP((6, 5), "tanh")
     variables = model.init(jax.random.key(0), np.ones((1, 5), np.float32))
     surrogate = Surrogate.from_variables(variables, "tanh")
     assert surrogate.hidden == (6, 5)

@@ -122,7 +122,7 @@ def to_bytes(
 
 
 def from_bytes(
-    data: bytes,
+    data: bytes | bytearray,
     activation: str | None = None,
     z_in: float = 3000.0,
     z_out: float = 7000.0,

@@ -157,8 +157,10 @@ def _describe_field(field, arrays: dict[str, np.ndarray]) -> dict | None:
         value = getattr(field, entry.name)
         if np.ndim(value) and not isinstance(value, (tuple, list)):
             arrays[f"field/{entry.name}"] = np.asarray(value)
+        elif isinstance(value, (tuple, list, str)):
+            settings[entry.name] = value
         else:
-            settings[entry.name] = value.item() if hasattr(value, "item") else value
+            settings[entry.name] = np.asarray(value).item()
     return {"kind": kind, "settings": settings}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxphys.track_extrapolator.field import GaussFit, GaussSeed
-from jaxphys.track_extrapolator.parametrisation import KAPPA_PER_QOP
+from jaxphys.track_extrapolator.propagate import KAPPA_PER_QOP
 from jaxphys.track_extrapolator.surrogate import STATE_NAMES, Surrogate
 
 OPSET = 17

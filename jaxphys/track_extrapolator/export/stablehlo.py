@@ -8,11 +8,13 @@ predicts the state itself.
 import os
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 
+from jaxphys.track_extrapolator.field import GridField
 from jaxphys.track_extrapolator.model import TrackMLP
 from jaxphys.track_extrapolator.surrogate import Surrogate, transport
 
@@ -48,7 +50,7 @@ def export(
     return data
 
 
-def load(source: bytes | str | os.PathLike) -> Callable[[jax.Array], jax.Array]:
+def load(source: bytes | str | os.PathLike) -> Callable[[Any], jax.Array]:
     """Returns the function in a file or in bytes: float32 [n, n_in] to [n, 4]."""
     data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
     exported = jax_export.deserialize(bytearray(data))
@@ -63,7 +65,7 @@ def column_program(surrogate: Surrogate, dtype: str = "float32") -> Callable:
     recipe = surrogate.recipe(dtype)
     variables = surrogate.variables(dtype)
     if surrogate.parametrisation == "absolute":
-        model = TrackMLP(surrogate.hidden, surrogate.activation)
+        model: Any = TrackMLP(surrogate.hidden, surrogate.activation)
         return lambda x: model.apply(variables, x.astype(dtype)).astype(jnp.float32)
     variables["stats"] = surrogate.variables("float64")["stats"]
 
@@ -73,8 +75,10 @@ def column_program(surrogate: Surrogate, dtype: str = "float32") -> Callable:
         if surrogate.dz_mode == "uniform":
             z_in = inputs[:, surrogate.input_names.index("z_in")]
             z_out = z_in + inputs[:, surrogate.input_names.index("dz")]
-        state = inputs[:, :5]
-        field = surrogate.field
+        state, field = inputs[:, :5], surrogate.field
+        if surrogate.parametrisation == "map" and isinstance(field, GridField):
+            # with one z for all, the map compares the batch size, unknown here
+            z_in = jnp.broadcast_to(z_in, state.shape[:1])
         out = transport(recipe, variables, state, z_in, z_out, field, inputs)
         return out.astype(jnp.float32)
 
