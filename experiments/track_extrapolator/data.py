@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -115,7 +116,9 @@ def split(config: Config, tracks: TrackSet) -> Splits:
         ends = int(0.85 * count), int(0.85 * count) + int(0.10 * count)
     parts = [rows[: ends[0]], rows[ends[0] : ends[1]], rows[ends[1] :]]
     if min(len(part) for part in parts) == 0:
-        raise ValueError(f"{count} tracks are too few to split into train, val and test")
+        raise ValueError(
+            f"{count} tracks are too few to split into train, val and test"
+        )
     good = [part[tracks.ok[part]] for part in parts[:2]]
     failed = sum(len(p) for p in parts[:2]) - sum(len(p) for p in good)
     if failed:
@@ -224,7 +227,7 @@ class Preparation:
 
         @jax.jit
         def column(state, truth, direction, change):
-            tangents = (np.broadcast_to(direction, state.shape), change)
+            tangents = (jnp.broadcast_to(direction[None], state.shape), change)
             return jax.jvp(encode, (state, truth), tangents)[1]
 
         with jax.enable_x64(True):

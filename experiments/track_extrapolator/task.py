@@ -90,9 +90,7 @@ def make_task(
         optimizer=optimizer,
         ema_decay=config.ema_decay,
     )
-    after = functools.partial(
-        phases.keep_best_params, params_of=step.evaluated_params
-    )
+    after = functools.partial(phases.keep_best_params, params_of=step.evaluated_params)
     if callable(rate):
         set_rate = phases.record_rate(rate)
     else:

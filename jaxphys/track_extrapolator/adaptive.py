@@ -5,7 +5,7 @@ costs; on a trilinear grid, whose derivatives jump at every cell, this is never 
 """
 
 import functools
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,9 @@ def _cash_karp(diffrax):
 
     class CashKarp(diffrax.AbstractERK):
         tableau: ClassVar = coefficients
-        interpolation_cls: ClassVar = diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
+        interpolation_cls: ClassVar = (
+            diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
+        )
 
         def order(self, terms):
             return 5
@@ -95,7 +97,8 @@ def _compiled(method, return_jacobian, rtol, atol, max_steps):
             max_steps=max_steps,
             throw=False,
         )
-        end = [jnp.where(moving, v[-1], s) for v, s in zip(solution.ys, state[:4])]
+        ys = cast(tuple, solution.ys)
+        end = [jnp.where(moving, v[-1], s) for v, s in zip(ys, state[:4], strict=True)]
         failed = solution.result != diffrax.RESULTS.successful
         end = jnp.where(failed & moving, jnp.nan, jnp.stack(end))
         return jnp.append(end, qop), solution.stats["num_steps"]
@@ -120,7 +123,7 @@ def propagate_adaptive(
     atol: float = TOLERANCE,
     max_steps: int = MAX_STEPS,
     return_steps: bool = False,
-):
+) -> Any:
     """Propagates states with step size control, in float64.
 
     Args:

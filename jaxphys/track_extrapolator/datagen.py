@@ -17,7 +17,11 @@ from jaxphys.track_extrapolator.dataset_files import (
     write_shard,
 )
 from jaxphys.track_extrapolator.field import Field, GaussSeed, field_hash
-from jaxphys.track_extrapolator.propagate import propagate, track_ok
+from jaxphys.track_extrapolator.propagate import (
+    default_chunk,
+    propagate,
+    track_ok,
+)
 
 BLOCK = 4096  # rows per key of the random generator: never change, it defines the rows
 STREAMS = {"dataset": 0, "online": 1}
@@ -83,7 +87,7 @@ def _uniforms(seed, start, count, stream):
     numpy; a block of rows shares a key, whatever part of it is asked for.
     """
     blocks = range(start // BLOCK, -(-(start + count) // BLOCK))
-    parts = [np.empty((0, 8))]
+    parts: list[np.ndarray] = [np.empty((0, 8))]
     for block in blocks:
         generator = np.random.Philox(
             key=np.array([seed, block], np.uint64),
@@ -184,7 +188,17 @@ def generate(
     state, p_gev, z_in, z_out = sample_states(seed, start, samples, sampling, stream)
     if sampling.dz_mode == "fixed":
         z_in, z_out = sampling.z_in, sampling.z_out
-    final = propagate(field, state, z_in, z_out, step, dtype, progress=progress)
+    # one compiled shape for every number of rows: shards agree to the last bit
+    final = propagate(
+        field,
+        state,
+        z_in,
+        z_out,
+        step,
+        dtype,
+        chunk=default_chunk(),
+        progress=progress,
+    )
     target = np.ascontiguousarray(final[:, :4])
     metadata = describe(field, samples, seed, sampling, step, dtype)
     return TrackSet(state, target, p_gev, z_in, z_out, track_ok(target), metadata)

@@ -134,6 +134,15 @@ def write_shard(path, tracks: TrackSet, metadata: dict) -> None:
         pq.write_table(pa.Table.from_arrays(arrays, schema=schema), file)
 
 
+def write_whole(folder, name: str, tracks: TrackSet) -> pathlib.Path:
+    """Writes a data set, whatever it was read from, as its only Parquet shard."""
+    count = len(tracks)
+    path = shard_path(folder, name, 0, 1)
+    place = {"samples": count, "shard": 0, "start": 0, "stop": count}
+    write_shard(path, tracks, {**tracks.metadata, **place})
+    return path
+
+
 def read_shard_metadata(path) -> dict:
     """Returns the metadata of one shard.
 
@@ -214,7 +223,7 @@ def _merge(paths):
                 f"set, metadata says {start} to {stop}"
             )
         data = np.column_stack([table[c].to_numpy() for c in COLUMNS])
-        _require_finite(path, data[:, [*range(7), 11]])
+        require_finite(path, data[:, [*range(7), 11]])
         parts.append(data)
         row = stop
     first = first or {}
@@ -241,8 +250,9 @@ def _shared(z):
     return float(z[0]) if len(z) and np.all(z == z[0]) else z.copy()
 
 
-def _require_finite(path, data, except_rows=()):
-    bad = ~np.all(np.isfinite(data.reshape(len(data), -1)), axis=1)
+def require_finite(path, data, except_rows=()) -> None:
+    """Raises ValueError naming the first row of data [N, ...] that is not finite."""
+    bad = ~np.all(np.isfinite(data), axis=tuple(range(1, data.ndim)))
     bad[list(except_rows)] = False
     rows = np.flatnonzero(bad)
     if len(rows):
@@ -270,7 +280,7 @@ def read_legacy(folder, name: str, z_in: float = 3000.0) -> TrackSet:
     arrays = {}
     for letter, width in (("X", 6), ("Y", 4), ("P", None)):
         path = folder / f"{letter}_{name}.npy"
-        array = _load_npy(path)
+        array = load_npy(path)
         if array.ndim != (1 if width is None else 2) or (
             width is not None and array.shape[1] != width
         ):
@@ -281,7 +291,7 @@ def read_legacy(folder, name: str, z_in: float = 3000.0) -> TrackSet:
                 f"{path}: expected {len(arrays['X'])} rows as in X_{name}.npy, got "
                 f"{len(array)}"
             )
-        _require_finite(path, array, failed if letter == "Y" else ())
+        require_finite(path, array, failed if letter == "Y" else ())
         arrays[letter] = array.astype(np.float64)
     planes = metadata.get("sampling", {})
     start = metadata.get("z_in", planes.get("z_in", z_in))
@@ -304,7 +314,8 @@ def read_legacy(folder, name: str, z_in: float = 3000.0) -> TrackSet:
     )
 
 
-def _load_npy(path):
+def load_npy(path) -> np.ndarray:
+    """Reads an .npy file; ValueError names the row at which a truncated one ends."""
     try:
         with open(path, "rb") as file:
             version = np.lib.format.read_magic(file)
@@ -362,7 +373,7 @@ def read_pairs(path) -> TrackSet:
             f"{path}: expected states [N, 5] and targets [N, 4], got {state.shape} "
             f"and {target.shape}"
         )
-    _require_finite(path, np.column_stack([state, target]))
+    require_finite(path, np.column_stack([state, target]))
     name = pathlib.Path(path).name
     return TrackSet(
         state, target, p_gev, z_in, z_out, track_ok(target), {"pairs": name}

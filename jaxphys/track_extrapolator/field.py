@@ -273,7 +273,7 @@ class GridField(Field):
             inside = plane.inside & (fx >= 0) & (fx <= nx - 1)
             inside = inside & (fy >= 0) & (fy <= ny - 1)
             found = [jnp.where(inside, b, 0.0) for b in found]
-        result = [0.0, 0.0, 0.0]
+        result: list[Any] = [0.0, 0.0, 0.0]
         for component, b in zip(self.components, found, strict=True):
             result[component] = b
         return tuple(result)

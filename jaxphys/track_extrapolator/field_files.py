@@ -55,7 +55,7 @@ class FieldMap:
     @property
     def sha256(self) -> str:
         """SHA-256 of the values."""
-        return hashlib.sha256(np.ascontiguousarray(self.values, "<f8")).hexdigest()
+        return hashlib.sha256(self.values.astype("<f8").tobytes()).hexdigest()
 
 
 def read_map(path) -> FieldMap:
@@ -218,7 +218,7 @@ def _unit(values, name, known):
     if len(bad):
         z, y, x, component = bad[0]
         raise ValueError(
-            f"{name}: cell x {x}, y {y}, z {z}: {'Bx By Bz'.split()[component]} is "
+            f"{name}: cell x {x}, y {y}, z {z}: {('Bx', 'By', 'Bz')[component]} is "
             "not finite"
         )
     peak = np.max(np.abs(values[..., 1]))

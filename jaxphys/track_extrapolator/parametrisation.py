@@ -146,7 +146,7 @@ def baseline(
     return line
 
 
-def scale(name: str, qop: Array) -> jax.Array:
+def scale(name: str, qop: Array) -> Array:
     """Returns the factor [N] of the target for q/p [1/MeV] of shape [N]."""
     if check_name(name) in ("absolute", "straight"):
         return jnp.ones_like(qop)
@@ -156,7 +156,7 @@ def scale(name: str, qop: Array) -> jax.Array:
 
 def encode(
     name: str, state: Array, truth: Array, z_in, z_out, field=None, **settings
-) -> jax.Array:
+) -> Array:
     """Returns the target [N, 4] of the network for true exit states.
 
     Where the scale vanishes (q/p = 0) the target has no meaning; `targets` refuses it.
@@ -176,7 +176,7 @@ def encode(
 
 def decode(
     name: str, state: Array, target: Array, z_in, z_out, field=None, **settings
-) -> jax.Array:
+) -> Array:
     """Returns the exit state (x, y, tx, ty) [N, 4] for a target [N, 4].
 
     It multiplies only, so a kick with q/p = 0 is exactly the straight line. The

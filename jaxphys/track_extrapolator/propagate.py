@@ -12,6 +12,7 @@ in place of four save half of the work.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -169,11 +170,11 @@ def propagate(
     method: str = "rk4",
     chunk: int | None = None,
     progress: bool = False,
-):
+) -> Any:
     """Propagates states from z0 to z1; numpy in, numpy out.
 
-    A row's result does not depend on the other rows or on the chunk. A track that
-    leaves the valid range keeps its row: see `track_ok`.
+    A row's result does not depend on the other rows. A track that leaves the valid
+    range keeps its row: see `track_ok`.
 
     Args:
         field: Any field.
@@ -184,7 +185,8 @@ def propagate(
         dtype: "float64" or "float32".
         return_jacobian: Also return d(state at z1) / d(state at z0).
         method: "rk4" or an adaptive one (dopri5, tsit5, cashkarp: extra `ode`).
-        chunk: Tracks per compiled call; None chooses one that stays in the cache.
+        chunk: Tracks per compiled call, padded to exactly this number; None chooses
+            one that stays in the cache and fits N.
         progress: Show a progress bar.
 
     Returns:
@@ -194,9 +196,7 @@ def propagate(
         ValueError: If an argument has a wrong shape or value.
     """
     state, z0, z1 = _checked(state, z0, z1, step, dtype, method)
-    if chunk is None:
-        chunk = _default_chunk(return_jacobian)
-    if chunk < 1:
+    if chunk is not None and chunk < 1:
         raise ValueError(f"chunk: expected 1 or more, got {chunk}")
     if method != "rk4":
         from jaxphys.track_extrapolator import adaptive
@@ -204,7 +204,8 @@ def propagate(
         return adaptive.propagate_adaptive(
             field, state, z0, z1, method, return_jacobian
         )
-    size = min(chunk, 1 << max(3, (len(state) - 1).bit_length()))
+    fitting = 1 << max(3, (len(state) - 1).bit_length())
+    size = chunk or min(default_chunk(return_jacobian), fitting)
     kernel = _jacobian_kernel if return_jacobian else _state_kernel
     compiled = _compiled(kernel, jax.default_backend())
     starts = range(0, len(state), size)
@@ -244,7 +245,8 @@ def _checked(state, z0, z1, step, dtype, method):
     return state, *planes
 
 
-def _default_chunk(return_jacobian):
+def default_chunk(return_jacobian: bool = False) -> int:
+    """Returns the number of tracks per compiled call for the present backend."""
     if jax.default_backend() != "cpu":
         return 1 << 17 if return_jacobian else 1 << 20
     return 1024 if return_jacobian else 8192

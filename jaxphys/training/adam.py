@@ -36,9 +36,8 @@ def scale_by_adam(
         count = state.count + 1
         mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, updates)
         nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.nu, updates)
-        time = count.astype(jnp.float32)
         correction_1, correction_2 = (
-            -jnp.expm1(time * math.log(b)) if b else jnp.ones(()) for b in (b1, b2)
+            -jnp.expm1(count * math.log(b)) if b else jnp.ones(()) for b in (b1, b2)
         )
 
         def direction(m, v):

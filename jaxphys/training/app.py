@@ -25,6 +25,7 @@ from jaxphys.training.task import Interval, Task
 from jaxphys.training.writer import Console, Writer
 
 CONFIG_FILE = "config.flags"
+CHECKPOINTS = "checkpoints"
 # These say what one call does, not what the run is.
 _PER_CALL = ("mode", "workdir", "resume", "output", "plain_log", "seeds")
 
@@ -72,6 +73,8 @@ def run(config_class: type[configs.RunConfig], modes: Mapping[str, Mode]) -> Non
       modes: mode -> function of (configuration, session).
     """
     configs.define_flags(config_class)
+    for field in dataclasses.fields(config_class):  # what --help lists
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[field.name])
     parse = functools.partial(_parse, config_class)
     app.run(functools.partial(_main, modes), flags_parser=parse)
 
@@ -98,7 +101,8 @@ def _main(modes: Mapping[str, Mode], parsed: tuple[Any, Session]) -> None:
         if config.mode == "train" and config.seeds:
             for seed in config.seeds:
                 print(f"seed {seed}", file=sys.stderr)
-                modes["train"](of_seed(config, seed), Session(session.command))
+                member = resolve(of_seed(config, seed), (*session.flags, "seed"))
+                modes["train"](member, Session(session.command))
             if "summarize" in modes:
                 modes["summarize"](config, session)
             return
@@ -167,7 +171,9 @@ def resolve(config: configs.RunConfig, given: Sequence[str]) -> Any:
         if field.name not in given and field.name not in _PER_CALL
     }
     merged = config.replace(**kept)
-    configs.check_resume(saved, merged)
+    checkpoints = path.with_name(CHECKPOINTS).glob("*")
+    if config.mode != "train" or any(found.name.isdecimal() for found in checkpoints):
+        configs.check_resume(saved, merged)  # before the first one all may change
     return merged
 
 
@@ -196,7 +202,7 @@ def open_workdir(config: configs.RunConfig) -> pathlib.Path:
 def open_checkpoints(config: configs.RunConfig, task: Task | None) -> Checkpointer:
     """Opens the checkpoints of a run."""
     return Checkpointer(
-        pathlib.Path(config.workdir) / "checkpoints",
+        pathlib.Path(config.workdir) / CHECKPOINTS,
         best=task.best if task else None,
         keep_latest=config.keep_checkpoints,
         keep_every=config.keep_every,
@@ -223,12 +229,16 @@ def train(config: configs.RunConfig, task: Task, rounds: int) -> FitResult:
         units=("steps", "rounds", "seconds"),
     )
     folder = pathlib.Path(config.workdir)
-    keeper = open_checkpoints(config, task)
-    try:
+    first = jax.process_index() == 0
+    with contextlib.ExitStack() as stack:
+        keeper = stack.enter_context(contextlib.closing(open_checkpoints(config, task)))
         resume = keeper.find(config.resume)
-        first = jax.process_index() == 0
-        writer = Writer(folder, keep_step=resume) if first else None
-        console = Console(rounds, plain=config.plain_log) if first else None
+        writer = console = None
+        if first:
+            writer = Writer(folder, keep_step=resume)
+            console = Console(rounds, plain=config.plain_log)
+            stack.enter_context(contextlib.closing(writer))
+            stack.enter_context(contextlib.closing(console))
         if resume is not None and first:
             print(f"resuming at step {resume} of {folder}", file=sys.stderr)
         with Preemption() as preemption:
@@ -246,5 +256,3 @@ def train(config: configs.RunConfig, task: Task, rounds: int) -> FitResult:
                 console=console,
                 preemption=preemption,
             )
-    finally:
-        keeper.close()

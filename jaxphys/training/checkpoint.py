@@ -1,5 +1,6 @@
 """Checkpoints: state and progress in one atomic step of an Orbax manager."""
 
+import logging
 import math
 import pathlib
 from collections.abc import Mapping
@@ -7,10 +8,11 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
 from jaxphys.training.task import Progress, TrainState
+
+_log = logging.getLogger(__name__)
 
 
 class Checkpointer:
@@ -59,6 +61,7 @@ class Checkpointer:
             cleanup_tmp_directories=not read_only,
             create=not read_only,
         )
+        self._saving = -1
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=options,
@@ -108,7 +111,7 @@ class Checkpointer:
         found = {
             step: (self._manager.metrics(step) or {}).get("best") for step in steps
         }
-        ranked = {step: value for step, value in found.items() if value is not None}
+        ranked = {s: v for s, v in found.items() if v is not None and math.isfinite(v)}
         if self._best is None or not ranked:
             raise ValueError(f"--resume=best: no evaluated checkpoint in {self.folder}")
         choose = min if self._best[1] == "min" else max
@@ -134,8 +137,9 @@ class Checkpointer:
             worst = math.inf if self._best[1] == "min" else -math.inf
             # a NaN would be taken for the best and drive out the true one
             metrics = {"best": value if math.isfinite(value) else worst}
+        self.wait()
+        self._saving = progress.step
         try:
-            self._manager.wait_until_finished()
             self._manager.save(
                 progress.step,
                 args=ocp.args.Composite(
@@ -146,12 +150,12 @@ class Checkpointer:
                 force=True,
             )
         except (OSError, ValueError) as error:
-            raise self._failed(progress.step, error) from error
+            raise self._failed(error) from error
 
-    def _failed(self, step: int, error: Exception) -> OSError:
+    def _failed(self, error: Exception) -> OSError:
         return OSError(
-            f"{self.folder}: checkpoint of step {step} could not be written; the "
-            f"complete ones are of steps {self.steps()}. {error}"
+            f"{self.folder}: checkpoint of step {self._saving} could not be written; "
+            f"the complete ones are of steps {self.steps()}. {error}"
         )
 
     def wait(self) -> None:
@@ -163,7 +167,7 @@ class Checkpointer:
         try:
             self._manager.wait_until_finished()
         except (OSError, ValueError) as error:
-            raise self._failed(-1, error) from error
+            raise self._failed(error) from error
 
     def restore(self, step: int, state: TrainState) -> tuple[TrainState, Progress]:
         """Restores a checkpoint onto the devices and the sharding of `state`.
@@ -237,7 +241,7 @@ class Checkpointer:
         """Deletes checkpoints later than `step`: the run goes on from there."""
         for later in self.steps():
             if later > step:
-                logging.warning("%s: deleting checkpoint %d", self.folder, later)
+                _log.warning("%s: deleting checkpoint %d", self.folder, later)
                 self._manager.delete(later)
 
     def close(self) -> None:

@@ -113,10 +113,10 @@ class Compiled:
         extra: Mapping[str, float],
         scalars: Mapping[str, float],
     ) -> TrainState:
-        """Applies what was decided on the host, as float32 scalars."""
-        # a Python float would compile again for every value
+        """Applies what was decided on the host; float64 only under jax_enable_x64."""
+        # a Python float would be a weakly typed argument; here the types never change
         numbers = [
-            {k: np.float32(v) for k, v in found.items() if isinstance(v, (int, float))}
+            {k: np.float64(v) for k, v in found.items() if isinstance(v, (int, float))}
             for found in (extra, scalars)
         ]
         return self._after(state, *numbers)

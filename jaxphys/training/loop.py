@@ -95,8 +95,6 @@ def fit(
         )
         checkpointer.forget_after(resume)
         run.saved_step = resume
-        if run.progress.stop and run.progress.round < rounds:
-            run.progress = run.progress.replace(stop="")
     else:
         run.state = run.compiled.init()
         run.progress = Progress(phase=task.first_phase)
@@ -159,6 +157,8 @@ class _Run:
             self._advance_steps(count, metrics)
             if self.progress.step_in_round < total:
                 self._look_up(total)
+            if self.progress.stop:  # decided within the round
+                return
         self.progress = self.progress.replace(round=epoch + 1, step_in_round=0)
         if self._is_due(self._eval_every, at_round_end=True):
             self.evaluate()
@@ -315,7 +315,7 @@ class _Run:
             for interval in (self._eval_every, self._save_every)
             if interval.unit == "steps"
         ]
-        return min(counts, default=MOST_STEPS_PER_CALL)
+        return min(counts, default=self._capacity["train"])
 
     def _is_due(self, interval: Interval, at_round_end: bool) -> bool:
         if interval.unit == "steps":
@@ -348,7 +348,7 @@ class _Run:
             self.console.update(self.progress, rounds, self._scalars or None)
 
     def _end_if_asked(self) -> None:
-        if self.preemption is None or not self.preemption.reached(self.progress.step):
+        if self.preemption is None or not self.preemption.reached():
             return
         where = "nothing was saved: there is no workdir"
         if self.checkpointer is not None:

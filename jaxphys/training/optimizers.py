@@ -1,15 +1,17 @@
 """Optimizers and schedules with PyTorch's semantics where the originals need them."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
+
+from jaxphys.training.adam import scale_by_adam
 
 PyTree = Any
-NAMES = ("adam", "adamw", "sgd")
+NAMES = ("adam", "adamw", "sgd", "muon")
 SCHEDULES = ("constant", "plateau", "cosine", "linear")
 
 
@@ -30,7 +32,8 @@ def make_optimizer(
 
     Args:
       name: "adam" (weight decay added to the gradient), "adamw" (decoupled, on all
-        parameters), "sgd" (momentum as in PyTorch, weight decay added to the gradient).
+        parameters), "sgd" (momentum as in PyTorch, weight decay added to the gradient),
+        "muon" (orthogonalised momentum on matrices, Adam on vectors; decoupled).
       learning_rate: a number, or step -> rate.
       weight_decay: strength of the decay; 0 is off.
       momentum: of sgd; 0 is off.
@@ -50,12 +53,22 @@ def make_optimizer(
 
     def build(learning_rate: Any) -> optax.GradientTransformation:
         parts = [clip_by_global_norm(clip_norm)] if clip_norm else []
+        if name == "muon":
+            muon = optax.contrib.muon(
+                learning_rate,
+                eps=eps,
+                weight_decay=weight_decay,
+                adam_b1=betas[0],
+                adam_b2=betas[1],
+                adam_weight_decay=weight_decay,
+            )
+            return optax.chain(*parts, muon)
         if name != "adamw" and weight_decay:
             parts.append(optax.add_decayed_weights(weight_decay))
         if name == "sgd":
             parts.append(optax.trace(decay=momentum) if momentum else optax.identity())
         else:
-            parts.append(scale_by_adam(betas, eps))
+            parts.append(scale_by_adam(*betas, eps))
         if name == "adamw" and weight_decay:
             parts.append(optax.add_decayed_weights(weight_decay))
         parts.append(optax.scale_by_learning_rate(learning_rate))
@@ -71,48 +84,10 @@ def clip_by_global_norm(largest: float) -> optax.GradientTransformation:
 
     def update(updates: PyTree, state: Any, params: PyTree = None) -> Any:
         del params
-        factor = jnp.minimum(1.0, largest / (optax.global_norm(updates) + 1e-6))
+        factor = jnp.minimum(1.0, largest / (optax.tree.norm(updates) + 1e-6))
         return jax.tree.map(lambda g: g * factor.astype(g.dtype), updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
-
-
-def scale_by_adam(
-    betas: tuple[float, float], eps: float
-) -> optax.GradientTransformation:
-    """Divides the mean gradient by the root of the mean square, as torch.optim.Adam.
-
-    `optax.scale_by_adam` takes 1 - beta^t in float32, which is wrong by 1e-5 in the
-    first steps (beta 0.999) and shows in a comparison with PyTorch; here it comes
-    from expm1.
-
-    Args:
-      betas: decay rates of the two means.
-      eps: added to the root, after the bias is corrected.
-    """
-
-    def init(params: PyTree) -> optax.ScaleByAdamState:
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        count = jnp.zeros((), jnp.int32)
-        return optax.ScaleByAdamState(count, zeros, jax.tree.map(jnp.zeros_like, params))
-
-    def update(updates: PyTree, state: Any, params: PyTree = None) -> Any:
-        del params
-        count = state.count + 1
-        mean, square = (
-            jax.tree.map(lambda m, g, b=b, k=k: b * m + (1 - b) * g**k, old, updates)
-            for b, k, old in zip(betas, (1, 2), (state.mu, state.nu), strict=True)
-        )
-        unbias = [-1 / jnp.expm1(count * math.log(b)) for b in betas]
-
-        def direction(m: jax.Array, v: jax.Array) -> jax.Array:
-            first, second = (factor.astype(m.dtype) for factor in unbias)
-            return (m * first) / (jnp.sqrt(v * second) + eps)
-
-        scaled = jax.tree.map(direction, mean, square)
-        return scaled, optax.ScaleByAdamState(count, mean, square)
-
-    return optax.GradientTransformation(init, update)
 
 
 def set_learning_rate(opt_state: PyTree, learning_rate: jax.Array) -> PyTree:

@@ -25,6 +25,7 @@ class Preemption:
     def __init__(self) -> None:
         self._asked = threading.Event()
         self._old: dict[int, object] = {}
+        self._calls = 0
 
     def __enter__(self) -> "Preemption":
         main = threading.current_thread() is threading.main_thread()
@@ -43,8 +44,14 @@ class Preemption:
         for number, handler in self._old.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
-    def reached(self, step: int) -> bool:
-        """Returns whether to save and end before the next step."""
+    def reached(self) -> bool:
+        """Returns whether to save and end before the next step.
+
+        All processes call this equally often.
+        """
         if jax.process_count() == 1:
             return self._asked.is_set()
-        return multihost_utils.reached_preemption_sync_point(step)
+        # the service compares for equality, and a call may take several steps: so it
+        # is told the number of calls, in which there is no gap
+        self._calls += 1
+        return multihost_utils.reached_preemption_sync_point(self._calls)

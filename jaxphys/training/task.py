@@ -4,6 +4,7 @@ The loop owns time (rounds, devices, checkpoints, logging); the task owns meanin
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -123,7 +124,7 @@ class Task:
       enter_phase: (state, phase) -> state, compiled; runs when `advance` changed the
         phase.
       after_eval: (state, extra, scalars) -> state, compiled; both mappings hold
-        float32 scalars: `Progress.extra` and the evaluation. Sets the learning rate,
+        scalar arrays: `Progress.extra` and the evaluation. Sets the learning rate,
         keeps the best weights.
       on_step: optional (progress, metrics) -> progress after every step; forces one
         step per dispatch.
@@ -176,8 +177,8 @@ class Interval:
             count = float(digits)
         except ValueError:
             count = -1.0
-        whole = unit == "seconds" or count == int(count)
-        if unit not in units or count <= 0 or not whole:
+        whole = unit == "seconds" or count.is_integer()
+        if unit not in units or not 0 < count < math.inf or not whole:
             raise ValueError(
                 f"--{flag}={text!r}: expected a positive number and one of "
                 f"{', '.join(units)}, for example '5 {units[0]}'"

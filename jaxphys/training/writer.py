@@ -1,6 +1,7 @@
 """What a run tells the user: TensorBoard, metrics.jsonl and a line of progress."""
 
 import json
+import os
 import pathlib
 import sys
 import time
@@ -33,9 +34,9 @@ class Writer:
         path = self._folder / "metrics.jsonl"
         self._cut(path, -1 if keep_step is None else keep_step)
         self._lines = path.open("a")
-        purge = None if keep_step is None else keep_step + 1
         self._board = tensorboardX.SummaryWriter(
-            str(self._folder / "tensorboard"), purge_step=purge
+            str(self._folder / "tensorboard"),
+            purge_step=0 if keep_step is None else keep_step + 1,
         )
 
     @staticmethod
@@ -50,7 +51,9 @@ class Writer:
                 break  # the line that a killed process was writing
             if entry["step"] <= keep_step:
                 kept.append(line + "\n")
-        path.write_text("".join(kept))
+        draft = path.with_suffix(".draft")
+        draft.write_text("".join(kept))
+        os.replace(draft, path)  # a kill leaves one or the other
 
     def write(self, step: int, scalars: Mapping[str, Any]) -> None:
         """Writes the scalars of one step; strings go to metrics.jsonl only."""

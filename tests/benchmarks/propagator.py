@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def _arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Times the propagator.")
     parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)))
     parser.add_argument("--tracks", type=int, default=100_000)
     parser.add_argument("--reference_tracks", type=int, default=50)
@@ -97,8 +97,8 @@ def main():
         ("seed field, 40 steps, float32", "float32", 100.0),
     ):
 
-        def run(field=GaussSeed(), dtype=dtype, step=step):
-            return propagate(field, states, z0, z1, step, dtype)
+        def run(dtype=dtype, step=step):
+            return propagate(GaussSeed(), states, z0, z1, step, dtype)
 
         errors = np.hypot(*(run() - truth)[:, :2].T)
         _row(name, _rate(run, len(states), options.repeats), slow, errors)
@@ -134,12 +134,13 @@ def main():
     part = states[: max(1, options.tracks // 4)]
     for name, field in (("By", by_only), ("Bx, By, Bz", all_three)):
         for step in (20.0, 100.0):
-
-            def run(field=field, step=step):
-                return propagate(field, part, z0, z1, step)
-
+            rate = _rate(
+                lambda field=field, step=step: propagate(field, part, z0, z1, step),
+                len(part),
+                options.repeats,
+            )
             label = f"grid of {name}, {4000 / step:.0f} steps, float64"
-            _row(label, _rate(run, len(part), options.repeats), slow_grid)
+            _row(label, rate, slow_grid)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ def test_a_track_with_too_many_steps_is_flagged(start):
     assert not track_ok(found).any()
 
 
+@pytest.mark.slow
 def test_adaptive_follows_a_grid_field(start):
     # linear in space, so that interpolation is exact and smooth
     z = np.linspace(2000.0, 8000.0, 4)
@@ -72,7 +73,9 @@ def test_the_cash_karp_tableau_is_consistent():
         assert sum(weights) == pytest.approx(1.0, abs=1e-14)
         nodes = np.array((0.0, *adaptive.CASH_KARP_C))
         for power in (1, 2, 3):
-            assert np.dot(weights, nodes**power) == pytest.approx(1 / (power + 1), abs=1e-14)
+            assert np.dot(weights, nodes**power) == pytest.approx(
+                1 / (power + 1), abs=1e-14
+            )
 
 
 def test_missing_diffrax_names_the_extra(monkeypatch):

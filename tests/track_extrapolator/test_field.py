@@ -61,7 +61,9 @@ def test_gauss_fit_follows_the_axis_profile_of_twodip(data_dir):
     fitted = (z >= 2000.0) & (z <= 10000.0)
     found = in_float64(GaussFit(), np.stack([0 * z, 0 * z, z], axis=1))[:, 1]
     # that file has the opposite sign
-    assert np.sqrt(np.mean((found + by)[fitted] ** 2)) == pytest.approx(0.0107, abs=2e-4)
+    assert np.sqrt(np.mean((found + by)[fitted] ** 2)) == pytest.approx(
+        0.0107, abs=2e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,9 +219,11 @@ def test_make_field_builds_every_kind(tmp_path):
     assert field_hash(make_field("grid", path)) == field_hash(grid)
     field_files.write_allen(tmp_path / "map.bin", field_map)
     read = make_field("grid", str(tmp_path / "map.bin"), polarity=-1.0)
+    assert isinstance(read, GridField)
     np.testing.assert_allclose(read.values, -grid.values, rtol=1e-7)
     field_files.write_multipole(tmp_path / "multipole.npz", multipole())
     expansion = make_field("multipole", tmp_path / "multipole.npz", polarity=-1.0)
+    assert isinstance(expansion, MultipoleField)
     np.testing.assert_array_equal(expansion.coefficients, -multipole().coefficients)
     assert expansion.polarity == -1.0
 
@@ -228,6 +232,7 @@ def test_multipole_grid_is_the_expansion_at_the_nodes_of_the_lhcb_grid(tmp_path)
     field_files.write_multipole(tmp_path / "multipole.npz", multipole())
     for kind in ("multipole_grid", "grid"):
         field = make_field(kind, tmp_path / "multipole.npz")
+        assert isinstance(field, GridField)
         assert field.values.shape == (*LHCB_GRID["shape"][::-1], 1)
         node = np.array([[0.0, 0.0, 200.0], [-100.0, 100.0, 0.0]])
         np.testing.assert_allclose(

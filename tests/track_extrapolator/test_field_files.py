@@ -24,9 +24,7 @@ def small_map():
 
 @pytest.mark.parametrize("variant", ["bin_tesla", "bin_gaudi"])
 def test_allen_reader_reproduces_recorded_maps(golden_dir, variant):
-    golden = np.load(
-        golden_dir("track_extrapolator") / f"field_file__{variant}.npz"
-    )
+    golden = np.load(golden_dir("track_extrapolator") / f"field_file__{variant}.npz")
     tolerance = json.loads(str(golden["meta"]))["tolerance"]
     found = decode_allen(golden["input/bytes"].tobytes())
     np.testing.assert_allclose(found.values, golden["output/B"], **tolerance["B"])
@@ -48,7 +46,10 @@ def test_twodip_reader_reproduces_the_recorded_map(golden_dir):
 
 def test_toy_files_of_both_layouts_hold_the_same_field(data_dir):
     folder = data_dir("track_extrapolator")
-    binary, text = read_map(folder / "toy_field.bin"), read_map(folder / "toy_twodip.txt")
+    binary, text = (
+        read_map(folder / "toy_field.bin"),
+        read_map(folder / "toy_twodip.txt"),
+    )
     np.testing.assert_allclose(binary.values, text.values, rtol=1e-6, atol=1e-8)
     np.testing.assert_array_equal(binary.minimum, text.minimum)
 
@@ -109,7 +110,10 @@ def text_of(tmp_path, small_map):
 def test_twodip_errors_name_file_and_place(tmp_path, small_map):
     lines = text_of(tmp_path, small_map)
     cases = [
-        (lines[:7] + lines[8:], r"missing \(0, 50, 500\)|missing \(.*\) mm \(1 missing"),
+        (
+            lines[:7] + lines[8:],
+            r"missing \(0, 50, 500\)|missing \(.*\) mm \(1 missing",
+        ),
         (lines + lines[3:4], r"node \(.*\) mm occurs in rows 4 and 25"),
         (lines[:4] + ["1 2 3"] + lines[5:], "line 5: expected six numbers.*'1 2 3'"),
         (lines[:4] + ["a b c d e f"] + lines[5:], "line 5: expected six numbers"),
@@ -127,7 +131,7 @@ def test_twodip_errors_name_file_and_place(tmp_path, small_map):
 
 def test_unknown_unit_is_refused(small_map):
     weak = (small_map.values * 1e-6).astype("<f4")
-    with pytest.raises(ValueError, match="unit: expected a peak of .By. in 0.1..10"):
+    with pytest.raises(ValueError, match=r"unit: expected a peak of .By. in 0.1..10"):
         field_files._unit(weak, "map", ((field_files.TESLA_PEAK, 1.0),))
 
 

@@ -1,0 +1,169 @@
+"""What the network is fed is what the flags say."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.track_extrapolator import data
+from experiments.track_extrapolator.config import Config
+from jaxphys.track_extrapolator import datagen, parametrisation
+from jaxphys.track_extrapolator.dataset_files import TrackSet
+from jaxphys.track_extrapolator.field import GaussSeed
+from jaxphys.track_extrapolator.propagate import propagate
+
+
+def tracks(count=200, seed=0):
+    return datagen.generate(GaussSeed(), count, seed, step=100.0)
+
+
+def test_split_is_85_10_5_in_order():
+    found = data.split(Config(), tracks(200))
+    assert [len(p) for p in (found.train, found.val, found.test)] == [170, 20, 10]
+    np.testing.assert_array_equal(found.train.state, tracks(200).state[:170])
+
+
+def test_failed_tracks_are_left_out_of_training_and_counted(capsys):
+    made = tracks(200)
+    ok = made.ok.copy()
+    ok[[3, 175, 199]] = False
+    found = data.split(Config(), dataclasses.replace(made, ok=ok))
+    assert found.failed == 2
+    assert (len(found.train), len(found.val), len(found.test)) == (169, 19, 10)
+    assert "2 tracks of the training" in capsys.readouterr().err
+
+
+def test_pairs_are_split_by_a_fixed_permutation():
+    config = Config(train_pairs="pairs.npz")
+    first, second = data.split(config, tracks(500)), data.split(config, tracks(500))
+    assert [len(p) for p in (first.train, first.val, first.test)] == [360, 40, 100]
+    np.testing.assert_array_equal(first.test.state, second.test.state)
+    rows = np.concatenate([p.state for p in (first.train, first.val, first.test)])
+    assert len(np.unique(rows, axis=0)) == 500
+
+
+def test_too_few_tracks_are_refused():
+    with pytest.raises(ValueError, match="5 tracks are too few"):
+        data.split(Config(), tracks(5))
+
+
+def test_statistics_of_a_constant_column_are_exact_at_140_000_rows():
+    count = 140_000
+    state = np.random.default_rng(0).normal(size=(count, 5))
+    state[:, 4] = 1e-4
+    wide = TrackSet(
+        state, state[:, :4], np.ones(count), 3000.0, 7000.0, np.ones(count, bool), {}
+    )
+    config = Config(use_dz=True, parametrisation="straight")
+    stats = data.Preparation.fit(config, wide).stats
+    assert (stats["input_mean"][5], stats["input_std"][5]) == (4000.0, 1.0)
+    float32 = np.full(count, 4000, np.float32)
+    assert stats["input_mean"][5] == float32.astype(np.float64).mean()
+
+
+@pytest.mark.parametrize("name", parametrisation.NAMES)
+def test_arrays_decode_to_the_truth(name):
+    config = Config(parametrisation=name)
+    made = tracks(60)
+    prep = data.Preparation.fit(config, made)
+    arrays = prep.arrays(made, training=False)
+    assert np.abs(arrays["inputs"].mean(axis=0)).max() < 1e-5
+    target = arrays["target"] * prep.stats["output_std"] + prep.stats["output_mean"]
+    with jax.enable_x64(True):
+        found = np.asarray(
+            parametrisation.decode(
+                name, made.state, target, 3000.0, 7000.0, prep.field, map_step_mm=100.0
+            )
+        )
+    np.testing.assert_allclose(found, made.target, rtol=2e-4, atol=1e-2)
+
+
+def test_scale_turns_network_errors_into_mm():
+    config = Config(parametrisation="kick")
+    made = tracks(60)
+    prep = data.Preparation.fit(config, made)
+    arrays = prep.arrays(made, training=False)
+    expected = 1000 * made.state[:, 4:] * prep.stats["output_std"][None]
+    np.testing.assert_allclose(arrays["scale"], expected, rtol=1e-6)
+
+
+def test_importance_has_mean_one_and_grows_with_qop():
+    config = Config(momentum_weight=1.0)
+    made = tracks(60)
+    weight = data.Preparation.fit(config, made).arrays(made, training=True)
+    importance = weight["importance"]
+    assert importance.mean() == pytest.approx(1, rel=1e-6)
+    order = np.argsort(np.abs(made.state[:, 4]))
+    assert np.all(np.diff(importance[order]) >= 0)
+
+
+@pytest.mark.parametrize("name", ["kick", "born"])
+def test_slope_labels_are_the_derivatives_of_the_normalised_target(name):
+    config = Config(parametrisation=name, jacobian_weight=1.0)
+    made = datagen.generate(GaussSeed(), 20, 1)
+    prep = data.Preparation.fit(config, made)
+    slopes = prep.arrays(made, training=True)["slopes"]
+    step = np.array([1e-2, 1e-2, 1e-6, 1e-6, 1e-10])
+    for column in range(5):
+        shifted = []
+        for sign in (1, -1):
+            state = made.state.copy()
+            state[:, column] += sign * step[column]
+            target = propagate(GaussSeed(), state, 3000.0, 7000.0)[:, :4]
+            moved = dataclasses.replace(made, state=state, target=target)
+            encoded = prep._targets(moved) / prep.stats["output_std"]
+            shifted.append(encoded)
+        difference = (shifted[0] - shifted[1]) / (2 * step[column])
+        expected = difference * prep.stats["input_std"][column]
+        np.testing.assert_allclose(
+            slopes[:, :, column], expected, rtol=2e-3, atol=2e-4 * np.abs(slopes).max()
+        )
+
+
+def test_online_tracks_change_with_the_epoch_and_come_back():
+    config = Config(samples=100, online_data=True)
+    prep = data.Preparation.fit(config, tracks(100))
+    first, again, other = prep.online(0), prep.online(0), prep.online(1)
+    np.testing.assert_array_equal(first["inputs"], again["inputs"])
+    assert first["inputs"].shape == (85, 5)
+    assert not np.isin(first["inputs"], other["inputs"]).any()
+
+
+def test_uniform_planes_become_inputs():
+    config = Config(dz_mode="uniform")
+    made = datagen.generate(GaussSeed(), 50, 0, data.sampling(config), step=100.0)
+    arrays = data.Preparation.fit(config, made).arrays(made, training=True)
+    assert arrays["inputs"].shape == (50, 7)
+    assert arrays["inputs"][:, 5].std() == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"hidden": (3,)}, "--hidden=3 goes with --model=custom"),
+        ({"loss": "raw"}, "--loss=raw goes with --parametrisation=absolute"),
+        ({"p_min": 9.0, "p_max": 3.0}, "--p_min=9.0 is above --p_max=3.0"),
+        ({"z_in": 5.0, "z_out": 5.0}, "--z_in and --z_out are both 5.0"),
+        ({"shards": 3, "shard": 3}, "--shard=3: there are --shards=3"),
+        ({"shard": 0}, "--shard=0 needs --shards"),
+        ({"formats": ("pdf",)}, "--formats: pdf"),
+        ({"model": "huge"}, "--model"),
+        ({"parametrisation": "born", "train_pairs": "x.npz"}, "--approximate_field"),
+        ({"approximate_field": "iron"}, "--approximate_field='iron'"),
+        ({"jacobian_weight": 1.0, "train_pairs": "x.npz"}, "--jacobian_weight needs"),
+        ({"online_data": True, "train_pairs": "x.npz"}, "--online_data"),
+        ({"betas": (0.9,)}, "--betas"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(flags, message):
+    with pytest.raises(ValueError, match=message):
+        Config(**flags)
+
+
+def test_a_falling_schedule_cannot_be_extended():
+    with pytest.raises(ValueError, match="cosine schedule ends"):
+        Config(epochs=9).check_extension(Config(epochs=5))
+    Config(epochs=9, schedule="plateau").check_extension(
+        Config(epochs=5, schedule="plateau")
+    )

@@ -1,0 +1,200 @@
+"""A run from the command line to its report, in every mode."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+import jaxphys
+from experiments.track_extrapolator import __main__ as main
+from experiments.track_extrapolator.config import Config
+from jaxphys.config import given_flags, parse_command_line
+from jaxphys.track_extrapolator.export import binary
+from jaxphys.training import app
+
+SMALL = [
+    "--samples=600",
+    "--model=tiny",
+    "--epochs=2",
+    "--batch_size=64",
+    "--eval_every=1 rounds",
+    "--report_jacobians=0",
+    "--report_batches=1",
+    "--plain_log",
+    "--mesh=data:1",
+]
+
+
+def run(*arguments):
+    from absl import flags
+
+    from jaxphys.config import define_flags
+
+    values = flags.FlagValues()
+    define_flags(Config, values)
+    config = parse_command_line(Config, arguments, values)
+    given = given_flags(Config, values)
+    config = app.resolve(config, given)
+    session = app.Session("command", frozenset(given))
+    modes = {
+        "train": main.train,
+        "evaluate": main.evaluate,
+        "predict": main.predict,
+        "prepare": main.prepare,
+        "export": main.export,
+    }
+    modes[config.mode](config, session)
+    return config
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    run(*SMALL, f"--workdir={folder}")
+    return folder
+
+
+def numbers(folder):
+    return json.loads((folder / "report.json").read_text())["numbers"]["network"]
+
+
+def test_training_leaves_report_model_and_metrics(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert {"config.flags", "checkpoints", "metrics.jsonl", "report"} <= names
+    lines = [
+        json.loads(x) for x in (trained / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert [line["round"] for line in lines] == [1, 2]
+    assert lines[-1]["learning_rate"] == pytest.approx(0, abs=1e-9)
+    assert numbers(trained / "report")["pos_mean"] > 0
+    metadata = json.loads((trained / "report/track_mlp_metadata.json").read_text())
+    assert metadata["training"]["train_samples"] == 510
+    assert metadata["architecture"] == [32, 32]
+
+
+def test_evaluation_repeats_the_report_of_the_training(trained, tmp_path):
+    run("--mode=evaluate", f"--workdir={trained}", f"--output={tmp_path / 'again'}")
+    before, after = numbers(trained / "report"), numbers(tmp_path / "again")
+    for name in ("pos_mean", "pos_p95", "slope_mean", "total_params"):
+        assert before[name] == after[name]
+
+
+def test_evaluation_on_given_data_uses_all_of_it(trained, tmp_path):
+    run(
+        "--mode=evaluate",
+        f"--workdir={trained}",
+        f"--data={trained / 'data'}",
+        f"--output={tmp_path / 'all'}",
+    )
+    content = json.loads((tmp_path / "all/track_mlp_metadata.json").read_text())
+    assert content["training"]["test_samples"] == 600
+
+
+def test_prediction_file_equals_load_run(trained, tmp_path):
+    states = np.load(trained / "data/X_train.npy")
+    output = tmp_path / "out.parquet"
+    run(
+        "--mode=predict",
+        f"--workdir={trained}",
+        f"--data={trained / 'data/X_train.npy'}",
+        f"--output={output}",
+    )
+    table = pyarrow.parquet.read_table(output)
+    expected = jaxphys.load_run(trained).predict(states[:, :5].astype(np.float64))
+    assert table.column_names == ["x_out", "y_out", "tx_out", "ty_out", "ok"]
+    np.testing.assert_array_equal(table["x_out"].to_numpy(), expected[:, 0])
+    np.testing.assert_array_equal(table["ty_out"].to_numpy(), expected[:, 3])
+
+
+def test_exported_file_is_the_trained_network(trained, tmp_path):
+    run("--mode=export", f"--workdir={trained}", f"--output={tmp_path}")
+    again = binary.read(tmp_path / "track_mlp.bin")
+    state = np.array([[10.0, 20.0, 0.1, -0.1, 2e-4]])
+    expected = jaxphys.load_run(trained).predict(state)
+    np.testing.assert_array_equal(again.predict(state), expected)
+    trained_file = binary.read(trained / "track_mlp.bin")
+    np.testing.assert_array_equal(trained_file.predict(state), expected)
+
+
+def test_a_form_that_cannot_hold_the_network_is_refused(trained, tmp_path):
+    with pytest.raises(ValueError, match="absolute"):
+        run("--mode=export", f"--workdir={trained}", "--formats=A")
+
+
+def test_the_same_command_on_a_finished_run_changes_no_weight(trained):
+    state = np.array([[10.0, 20.0, 0.1, -0.1, 2e-4]])
+    before = jaxphys.load_run(trained).predict(state)
+    metrics = (trained / "metrics.jsonl").read_text()
+    run(*SMALL, f"--workdir={trained}")
+    np.testing.assert_array_equal(jaxphys.load_run(trained).predict(state), before)
+    assert (trained / "metrics.jsonl").read_text() == metrics
+
+
+def test_weights_of_another_run_or_file_start_a_run(trained, tmp_path):
+    still = [*SMALL[:2], "--epochs=0", *SMALL[3:]]
+    run(*still, f"--workdir={tmp_path / 'a'}", f"--init_from={trained}")
+    state = np.array([[10.0, 20.0, 0.1, -0.1, 2e-4]])
+    expected = jaxphys.load_run(trained).predict(state)
+    np.testing.assert_array_equal(
+        jaxphys.load_run(tmp_path / "a").predict(state), expected
+    )
+    run(
+        *still,
+        f"--workdir={tmp_path / 'b'}",
+        f"--import_bin={trained / 'track_mlp.bin'}",
+    )
+    np.testing.assert_array_equal(
+        jaxphys.load_run(tmp_path / "b").predict(state), expected
+    )
+    with pytest.raises(ValueError, match="layers"):
+        wrong = [*still, "--model=small"]
+        run(*wrong, f"--workdir={tmp_path / 'c'}", f"--init_from={trained}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.ones((3, 4)), r"states.npy: expected \[N, 5\] or \[N, 6\]"),
+        (np.array([[1, 2, 3, 4, 5.0], [1, np.nan, 3, 4, 5]]), "states.npy: row 1"),
+    ],
+)
+def test_bad_states_are_named(trained, tmp_path, content, message):
+    np.save(tmp_path / "states.npy", content)
+    with pytest.raises(ValueError, match=message):
+        run(
+            "--mode=predict",
+            f"--workdir={trained}",
+            f"--data={tmp_path / 'states.npy'}",
+        )
+
+
+def test_truncated_states_are_named(trained, tmp_path):
+    path = tmp_path / "states.npy"
+    np.save(path, np.ones((100, 5)))
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(ValueError, match=r"states.npy: row 87: the file ends here"):
+        run("--mode=predict", f"--workdir={trained}", f"--data={path}")
+
+
+def test_table_without_a_column_is_named(trained, tmp_path):
+    path = tmp_path / "states.csv"
+    path.write_text("x,y,tx,ty\n1,2,3,4\n")
+    with pytest.raises(ValueError, match="columns missing: qop"):
+        run("--mode=predict", f"--workdir={trained}", f"--data={path}")
+    path.write_text("x,y,tx,ty,qop\n1,2,0.1,0.2,1e-4\n")
+    out = tmp_path / "o.parquet"
+    run("--mode=predict", f"--workdir={trained}", f"--data={path}", f"--output={out}")
+    assert pyarrow.parquet.read_table(out).num_rows == 1
+
+
+def test_prediction_between_other_planes_is_refused(trained, tmp_path):
+    path = tmp_path / "states.csv"
+    path.write_text("x,y,tx,ty,qop,z_in,dz\n1,2,0.1,0.2,1e-4,3000,5000\n")
+    with pytest.raises(ValueError, match="trained at 7000"):
+        run("--mode=predict", f"--workdir={trained}", f"--data={path}")
+
+
+def test_a_mode_that_needs_a_run_says_so(tmp_path):
+    with pytest.raises(ValueError, match="no run there"):
+        run("--mode=evaluate", f"--workdir={tmp_path}")
