@@ -78,6 +78,8 @@ def simulate(config: Config, folder: pathlib.Path) -> None:
             seed=config.seed,
             sampling=sampling(config),
             step=config.step_mm,
+            dtype=config.dtype,
+            method=config.integrator,
             progress=True,
         )
         if config.shards <= 1:

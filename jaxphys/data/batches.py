@@ -14,6 +14,8 @@ import numpy as np
 
 PyTree = Any
 Order = Callable[[int], np.ndarray]
+Plan = list[tuple[int, int, int]]  # (first batch, number of batches, capacity)
+Part = Callable[[int], slice]
 
 
 class Batches(Protocol):
@@ -146,7 +148,7 @@ class ArrayBatches:
 class _Stacks:
     """Random access to the stacks of batches of one epoch, for grain."""
 
-    def __init__(self, batches: Batches, epoch: int, plan, part: slice):
+    def __init__(self, batches: Batches, epoch: int, plan: Plan, part: Part):
         self._batches, self._epoch, self._plan, self._part = batches, epoch, plan, part
 
     def __len__(self) -> int:
@@ -155,10 +157,8 @@ class _Stacks:
     def __getitem__(self, item: int) -> tuple[int, int, PyTree]:
         # grain asks for item i mod len, so any integer is a valid one
         first, count, capacity = self._plan[int(item) % len(self._plan)]
-        rows = [
-            self._batches.batch(self._epoch, first + i, self._part)
-            for i in range(count)
-        ]
+        part = self._part(first)  # of all: a stack has one shape
+        rows = [self._batches.batch(self._epoch, first + i, part) for i in range(count)]
         # a stack has a fixed number of places, so that one compilation serves all
         rows += [rows[-1]] * (capacity - count)
         return first, count, jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
@@ -166,7 +166,7 @@ class _Stacks:
 
 def plan_stacks(
     batches: Batches, epoch: int, start: int, capacity: int, cuts: Callable[[int], int]
-) -> list[tuple[int, int, int]]:
+) -> Plan:
     """Groups the batches of an epoch into stacks that go to the device together.
 
     Args:
@@ -194,7 +194,7 @@ def plan_stacks(
 
 
 def read_stacks(
-    batches: Batches, epoch: int, plan: list[tuple[int, int, int]], part: slice
+    batches: Batches, epoch: int, plan: Plan, part: Part
 ) -> Iterator[tuple[int, int, PyTree]]:
     """Reads the stacks of a plan ahead in a thread, in order.
 
@@ -202,7 +202,8 @@ def read_stacks(
       batches: the data.
       epoch: which epoch.
       plan: from `plan_stacks`.
-      part: rows of a global batch that this process holds.
+      part: index of a batch -> the rows of it that this process holds; the same for
+        batches of one shape.
 
     Yields:
       (first batch, number of batches, stack); each leaf of a stack is

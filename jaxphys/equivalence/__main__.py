@@ -28,9 +28,9 @@ def main(arguments: list[str]) -> int:
     for path in options.files:
         try:
             rows = replay(read(path))
-        except ValueError as error:
+        except Exception as error:  # a case that fails must not hide the others
             failed.append(path)
-            print(f"{path}\n  MISS {error}")
+            print(f"{path}\n  MISS {type(error).__name__}: {error}")
             continue
         good = all(row.ok for row in rows) and bool(rows)
         if not good:

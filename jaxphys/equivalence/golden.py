@@ -8,6 +8,7 @@ source, tolerance, notes and, where needed, not_compared, finite_only) and the a
 import dataclasses
 import json
 import pathlib
+import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -81,13 +82,16 @@ def read(path: str | pathlib.Path) -> Golden:
     """
     path = pathlib.Path(path)
     try:
-        with np.load(path) as found:
+        with path.open("rb") as file, np.load(file) as found:
             arrays = {name: found[name] for name in found.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a readable .npz file: {error}") from error
     if "meta" not in arrays:
         raise ValueError(f"{path}: no array 'meta'")
-    meta = json.loads(str(arrays.pop("meta")))
+    try:
+        meta = json.loads(str(arrays.pop("meta")))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: meta is not JSON: {error}") from error
     missing = [key for key in REQUIRED if key not in meta]
     if missing:
         raise ValueError(f"{path}: meta lacks {missing}")

@@ -139,7 +139,9 @@ def sample_states(
     return state, p_gev, z_in, z_in + s.dz_min + (s.dz_max - s.dz_min) * u[:, 7]
 
 
-def describe(field: Field, samples, seed, sampling, step, dtype="float64") -> dict:
+def describe(
+    field: Field, samples, seed, sampling, step, dtype="float64", method="rk4"
+) -> dict:
     """Returns the metadata that identifies generated tracks."""
     fixed = sampling.dz_mode == "fixed"
     return {
@@ -150,7 +152,7 @@ def describe(field: Field, samples, seed, sampling, step, dtype="float64") -> di
         "field": type(field).__name__,
         "field_hash": field_hash(field),
         "step_mm": step,
-        "integrator": "rk4",
+        "integrator": method,
         "dtype": dtype,
         "sampling": dataclasses.asdict(sampling),
         "revision": importlib.metadata.version("jaxphys"),
@@ -167,6 +169,7 @@ def generate(
     start: int = 0,
     stream: str = "dataset",
     progress: bool = False,
+    method: str = "rk4",
 ) -> TrackSet:
     """Draws tracks and propagates them.
 
@@ -180,6 +183,7 @@ def generate(
         start: First row of the endless list of tracks.
         stream: See `sample_states`.
         progress: Show a progress bar.
+        method: Integrator, see `propagate`; an adaptive one is in float64.
 
     Returns:
         The tracks; `ok` is False where a track left the valid range.
@@ -196,11 +200,12 @@ def generate(
         z_out,
         step,
         dtype,
+        method=method,
         chunk=default_chunk(),
         progress=progress,
     )
     target = np.ascontiguousarray(final[:, :4])
-    metadata = describe(field, samples, seed, sampling, step, dtype)
+    metadata = describe(field, samples, seed, sampling, step, dtype, method)
     return TrackSet(state, target, p_gev, z_in, z_out, track_ok(target), metadata)
 
 
@@ -247,6 +252,8 @@ def generate_shards(
     seed: int = 0,
     sampling: Sampling | None = None,
     step: float = 10.0,
+    dtype: str = "float64",
+    method: str = "rk4",
     progress: bool = False,
 ) -> list[pathlib.Path]:
     """Generates a data set as Parquet shards and skips the shards that are complete.
@@ -261,6 +268,8 @@ def generate_shards(
         seed: See `sample_states`.
         sampling: Ranges; None takes the defaults.
         step: Largest step of RK4, mm.
+        dtype: "float64" or "float32" of the propagation.
+        method: See `generate`.
         progress: Show a progress bar.
 
     Returns:
@@ -276,7 +285,7 @@ def generate_shards(
             f"shard, shards: expected 0 <= shard < shards, got {shard} of {shards}"
         )
     wanted = range(shards) if shard is None else [shard]
-    common = describe(field, samples, seed, sampling, step)
+    common = describe(field, samples, seed, sampling, step, dtype, method)
     paths = []
     for k in tqdm.tqdm(wanted, f"{name} shards", disable=not progress):
         path = shard_path(folder, name, k, shards)
@@ -287,7 +296,9 @@ def generate_shards(
             if changed := difference(metadata, read_shard_metadata(path)):
                 raise ValueError(f"{path}: exists and was made differently: {changed}")
             continue
-        tracks = generate(field, stop - start, seed, sampling, step, start=start)
+        tracks = generate(
+            field, stop - start, seed, sampling, step, dtype, start, method=method
+        )
         write_shard(path, tracks, metadata)
     write_json(pathlib.Path(folder) / f"{name}.json", common)
     return paths

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,13 @@ LHCB_GRID = {
 
 
 class Field:
-    """Base of all fields: a subclass provides `plane` and `at`."""
+    """Base of all fields: a subclass provides `plane` and `at`.
+
+    Attributes:
+        costly: Whether an evaluation costs more than storing its result.
+    """
+
+    costly: ClassVar[bool] = False
 
     def plane(self, z, shared_by: int = 1) -> Any:
         """Returns what the field needs to know about z.
@@ -205,6 +211,7 @@ class GridField(Field):
     spacing: Any
     components: tuple[int, ...] = (0, 1, 2)
     outside: str = "clamp"
+    costly: ClassVar[bool] = True
 
     @classmethod
     def from_map(cls, values, minimum, spacing, polarity=1.0, outside="clamp"):

@@ -71,18 +71,30 @@ def _rk4_step(field, planes, position, slope, kappa, h, true):
         )
         return lax.complex(a, b)
 
+    def second(position, slope, a1):
+        return force(planes[1], position + 0.5 * h * slope, slope + 0.5 * h * a1)
+
     def third(position, slope, a1, a2):
         position = position + 0.5 * h * slope + 0.25 * h * h * a1
         return force(planes[1], position, slope + 0.5 * h * a2)
 
-    a1 = force(planes[0], position, slope)
-    a2 = force(planes[1], position + 0.5 * h * slope, slope + 0.5 * h * a1)
-    # A branch that is always taken: the only fence which keeps XLA on CPU from
-    # recomputing the first three stages in both outputs.
-    a3 = lax.cond(true, third, lambda p, *_: jnp.zeros_like(p), position, slope, a1, a2)
-    ahead = position + h * slope
-    a4 = force(planes[2], ahead + 0.5 * h * h * a2, slope + h * a3)
-    position = ahead + (h * h / 6.0) * (a1 + a2 + a3)
+    def fourth(position, slope, a2, a3):
+        position = position + h * slope + 0.5 * h * h * a2
+        return force(planes[2], position, slope + h * a3)
+
+    def fenced(stage, *operands):
+        # A branch that is always taken: the only fence which keeps XLA on CPU from
+        # recomputing a stage in every kernel that uses it.
+        return lax.cond(true, stage, lambda p, *_: jnp.zeros_like(p), *operands)
+
+    def fenced_if_costly(stage, *operands):
+        return fenced(stage, *operands) if field.costly else stage(*operands)
+
+    a1 = fenced_if_costly(functools.partial(force, planes[0]), position, slope)
+    a2 = fenced_if_costly(second, position, slope, a1)
+    a3 = fenced(third, position, slope, a1, a2)
+    a4 = fenced_if_costly(fourth, position, slope, a2, a3)
+    position = position + h * slope + (h * h / 6.0) * (a1 + a2 + a3)
     return position, slope + (h / 6.0) * (a1 + 2.0 * (a2 + a3) + a4)
 
 
@@ -112,10 +124,10 @@ def rk4_transport(field: Field, x, y, tx, ty, qop, z0, z1, n_steps):
     y, tx, ty, qop, z0, z1 = (jnp.asarray(a, dtype) for a in (y, tx, ty, qop, z0, z1))
     count = jnp.asarray(n_steps)
     h = (z1 - z0) / jnp.maximum(count, 1).astype(dtype)
-    # loop-invariant and complex, so that no kernel multiplies mixed types
     kappa = KAPPA_PER_QOP * qop
     last = n_steps if count.ndim == 0 else jnp.max(count, initial=0)
-    shared = x.size
+    # a symbolic batch (jax.export) has no number yet
+    shared = x.size if isinstance(x.size, int) else 1
 
     def step(i, carry):
         position, slope = carry

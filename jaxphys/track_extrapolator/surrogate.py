@@ -22,7 +22,7 @@ STATE_NAMES = ("x", "y", "tx", "ty", "qop")
 INPUT_SETS = (STATE_NAMES, (*STATE_NAMES, "dz"), (*STATE_NAMES, "z_in", "dz"))
 DZ_MODES = ("fixed", "uniform")
 PREDICT_DTYPES = ("float32", "float64")
-CHUNK_CPU = 16384  # stays in cache
+CHUNK_CPU = 4096  # the widest layers stay in cache
 CHUNK_ACCELERATOR = 262144
 
 
@@ -50,7 +50,7 @@ def features(input_names, state: jax.Array, z_in, z_out) -> jax.Array:
 
 def transport(
     recipe: Recipe, variables, state, z_in, z_out, field=None, inputs=None
-) -> jax.Array:
+) -> par.Array:
     """Returns (x, y, tx, ty) [N, 4]: the network in its dtype, the rest in the state's.
 
     Args:

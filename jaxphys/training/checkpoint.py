@@ -45,7 +45,8 @@ class Checkpointer:
         self._best = best
         keep: list[Any] = [checkpoint_managers.LatestN(keep_latest)]
         if best is not None:
-            # Orbax's own best_fn with max_to_keep deletes the latest checkpoint
+            # Orbax's own best_fn with max_to_keep deletes the latest checkpoint; below
+            # it only makes Orbax write the metrics down
             keep.append(
                 checkpoint_managers.BestN(
                     get_metric_fn=lambda metrics: metrics["best"],
@@ -58,6 +59,8 @@ class Checkpointer:
             keep.append(checkpoint_managers.EveryNSteps(keep_every))
         options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(keep),
+            best_fn=(lambda metrics: metrics["best"]) if best is not None else None,
+            best_mode=best[1] if best is not None else "max",
             cleanup_tmp_directories=not read_only,
             create=not read_only,
         )
@@ -132,10 +135,10 @@ class Checkpointer:
             earlier checkpoint is intact.
         """
         metrics = None
-        if self._best is not None and self._best[0] in scalars:
-            value = scalars[self._best[0]]
-            worst = math.inf if self._best[1] == "min" else -math.inf
+        if self._best is not None:
             # a NaN would be taken for the best and drive out the true one
+            value = scalars.get(self._best[0], math.nan)
+            worst = math.inf if self._best[1] == "min" else -math.inf
             metrics = {"best": value if math.isfinite(value) else worst}
         self.wait()
         self._saving = progress.step

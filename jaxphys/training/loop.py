@@ -1,8 +1,9 @@
 """The one training loop: rounds, evaluations, checkpoints, logging, preemption."""
 
+import functools
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -133,7 +134,7 @@ class _Run:
         self._eval_every, self._save_every = eval_every, checkpoint_every
         self._steps_per_call = steps_per_call
         self._capacity: dict[str, int] = {}
-        self._parts: dict[str, slice] = {}
+        self._parts: dict[tuple[str, Hashable], slice] = {}
         self._eval_stacks: list[tuple[int, int, PyTree]] = []
         self._pending: list[tuple[int, PyTree]] = []
         self._scalars: dict[str, float] = {}  # of the state as it is now
@@ -149,8 +150,8 @@ class _Run:
         plan = plan_stacks(
             data, epoch, self.progress.step_in_round, capacity, self._cut
         )
-        part = self._part("train", data)
-        for _, count, stack in read_stacks(data, epoch, plan, part):
+        rows = functools.partial(self._rows, "train", data, epoch)
+        for _, count, stack in read_stacks(data, epoch, plan, rows):
             self.state, metrics = self.compiled.train(
                 self.state, stack, epoch, count, self.progress.phase
             )
@@ -274,7 +275,8 @@ class _Run:
         plan = plan_stacks(data, 0, 0, capacity, lambda index: capacity)
         stays = data.resident(0) is not None
         stacks = []
-        for first, count, stack in read_stacks(data, 0, plan, self._part("eval", data)):
+        rows = functools.partial(self._rows, "eval", data, 0)
+        for first, count, stack in read_stacks(data, 0, plan, rows):
             placed = self.compiled.place_stack(stack)
             if stays:
                 stacks.append((first, count, placed))
@@ -286,7 +288,7 @@ class _Run:
         if name not in self._capacity:
             room = self._steps_per_call or MOST_STEPS_PER_CALL
             if data.resident(epoch) is None:
-                one = data.batch(epoch, 0, self._part(name, data))
+                one = data.batch(epoch, 0, self._rows(name, data, epoch, 0))
                 size = sum(leaf.nbytes for leaf in jax.tree.leaves(one))
                 room = min(room, max(1, STACK_BYTES // max(size, 1)))
             room = min(room, data.num_batches(epoch))
@@ -299,13 +301,14 @@ class _Run:
             self._capacity[name] = max(room, 1)
         return self._capacity[name]
 
-    def _part(self, name: str, data: Batches) -> slice:
+    def _rows(self, name: str, data: Batches, epoch: int, index: int) -> slice:
         """Returns the rows of a global batch that this process reads."""
-        if name not in self._parts:
-            whole = data.batch(0, 0, slice(None))
-            rows = len(jax.tree.leaves(whole)[0])
-            self._parts[name] = process_rows(self._mesh, rows)
-        return self._parts[name]
+        key = (name, data.shape_key(epoch, index))
+        if key not in self._parts:
+            whole = data.batch(epoch, index, slice(None))
+            count = len(jax.tree.leaves(whole)[0])
+            self._parts[key] = process_rows(self._mesh, count)
+        return self._parts[key]
 
     def _cut(self, index: int) -> int:
         """Returns how many batches may go from this index on before we look up."""

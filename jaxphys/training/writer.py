@@ -34,9 +34,12 @@ class Writer:
         path = self._folder / "metrics.jsonl"
         self._cut(path, -1 if keep_step is None else keep_step)
         self._lines = path.open("a")
+        first = 0 if keep_step is None else keep_step + 1
         self._board = tensorboardX.SummaryWriter(
             str(self._folder / "tensorboard"),
-            purge_step=0 if keep_step is None else keep_step + 1,
+            purge_step=first,
+            # files of the same second would have the same name
+            filename_suffix=f".{first}",
         )
 
     @staticmethod

@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
 BATCH = 512
 ROWS = 85_000
@@ -127,7 +128,8 @@ def compiled_steps(hidden, x, y, gather):
     from jaxphys.track_extrapolator.model import TrackMLP, mean_squared_error
     from jaxphys.training.adam import adamw
 
-    model, optimizer = TrackMLP(hidden, "tanh"), adamw(1e-3, 1e-5)
+    model: Any = TrackMLP(hidden, "tanh")
+    optimizer = adamw(1e-3, 1e-5)
     x, y = jnp.asarray(x), jnp.asarray(y)
     variables = model.init(jax.random.key(0), x[:1])
     params = variables["params"]

@@ -222,3 +222,14 @@ def test_metadata_is_plain_json():
 def test_wrong_settings_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_integrator_of_the_truth_is_the_one_asked_for():
+    pytest.importorskip("diffrax")
+    coarse = datagen.generate(GaussSeed(), 20, step=4000.0)
+    exact = datagen.generate(GaussSeed(), 20, step=10.0)
+    adaptive = datagen.generate(GaussSeed(), 20, step=10.0, method="dopri5")
+    assert adaptive.metadata["integrator"] == "dopri5"
+    assert np.abs(coarse.target - exact.target).max() > 1e-2
+    difference = np.abs(adaptive.target - exact.target).max()
+    assert 0 < difference < 1e-5

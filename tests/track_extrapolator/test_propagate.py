@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -310,6 +311,23 @@ def test_transport_is_traceable_with_jit_vmap_and_derivatives(derivative):
         slopes = jax.jit(jax.vmap(derivative(one_track)))(start)
     np.testing.assert_allclose(found, expected[:, :4], rtol=1e-12)
     np.testing.assert_allclose(slopes, jacobian[:, :4], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("grid", [False, True])
+def test_transport_is_exported_with_any_batch_size(grid):
+    field = GridField.from_map(*toy_grid()) if grid else SEED
+
+    def transport(state):
+        x, y, tx, ty, qop = state
+        return jnp.stack(rk4_transport(field, x, y, tx, ty, qop, 3e3, 7e3, 40))
+
+    with jax.enable_x64(True):
+        (batch,) = jax.export.symbolic_shape("n")
+        shape = jax.ShapeDtypeStruct((5, batch), np.float64)
+        exported = jax.export.export(jax.jit(transport))(shape)
+        found = exported.call(states(7).T)
+    expected = propagate(field, states(7), 3e3, 7e3, 100.0)
+    np.testing.assert_allclose(found.T, expected[:, :4], rtol=1e-11, atol=1e-9)
 
 
 def test_transport_without_x64_keeps_float32():

@@ -9,6 +9,15 @@ import torch
 from tests.track_extrapolator.torch_twin import TorchTrackMLP, train
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Tiny layers lose time to threads that wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def run_of_golden(golden):
     config = json.loads(str(golden["meta"]))["config"]
     model = TorchTrackMLP(config["hidden"], config["activation"])

@@ -23,8 +23,8 @@ def state_of(value=0.0, **changes):
     state = TrainState(
         step=jnp.int32(value),
         params=params,
-        opt_state=(jnp.int32(value), {"mu": params}),
-        extra={"best_params": params, "count": jnp.uint8(3)},
+        opt_state=(jnp.int32(value), {"mu": jax.tree.map(jnp.copy, params)}),
+        extra={"best_params": jax.tree.map(jnp.copy, params), "count": jnp.uint8(3)},
     )
     return state.replace(**changes)
 
@@ -107,6 +107,20 @@ def test_metric_that_is_not_finite_never_becomes_best(open_keep, mode, bad):
     keep.wait()
     assert keep.steps() == [2, 4]
     assert keep.find("best") == 2
+
+
+def test_best_survives_a_restart_of_the_program(open_keep):
+    keep = open_keep(best=("loss", "min"), keep_latest=1)
+    save(keep, 1, loss=0.5)
+    save(keep, 2, loss=0.7)
+    keep.close()
+    again = open_keep(best=("loss", "min"), keep_latest=1)
+    assert again.find("best") == 1
+    save(again, 3, loss=0.6)
+    save(again, 4, loss=0.6)
+    again.wait()
+    assert again.steps() == [1, 4]
+    assert again.find("best") == 1
 
 
 def test_no_best_among_metrics_that_are_all_not_finite(open_keep):
@@ -208,8 +222,9 @@ def test_other_names_shapes_and_types_are_refused_with_the_list(
 def test_reader_leaves_a_half_written_checkpoint_of_a_running_training_alone(
     open_keep, tmp_path
 ):
-    save(open_keep(), 1)
-    open_keep().wait()
+    keep = open_keep()
+    save(keep, 1)
+    keep.wait()
     half = tmp_path / "c" / "2.orbax-checkpoint-tmp"
     half.mkdir()
     (half / "data").write_text("half")
@@ -245,7 +260,10 @@ def test_fresh_process_on_other_devices_restores_exactly(open_keep, tmp_path):
         [sys.executable, "-c", program, str(tmp_path / "c")],
         capture_output=True,
         text=True,
-        env={"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(pathlib.Path().resolve())},
+        env={
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": str(pathlib.Path(__file__).parents[2]),
+        },
         check=True,
     )
     assert json.loads(found.stdout) == [1, 9, [[9.0, 9.0]] * 3]
@@ -279,7 +297,7 @@ def test_failure_of_a_save_under_way_names_its_own_step(open_keep, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(keep._manager, "wait_until_finished", full)
-        with pytest.raises(OSError, match="checkpoint of step 2 .*RESOURCE"):
+        with pytest.raises(OSError, match=r"checkpoint of step 2 .*RESOURCE"):
             save(keep, 3)
 
 

@@ -1,0 +1,74 @@
+"""Recorded cases are replayed by the system that they name."""
+
+import importlib
+import pathlib
+import pkgutil
+
+import numpy as np
+import pytest
+
+import jaxphys
+from jaxphys.equivalence import golden as g
+from jaxphys.equivalence.replay import SYSTEMS, replay
+
+HERE = pathlib.Path(__file__).parent / "golden"
+FILES = sorted(HERE.glob("*/*.npz"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_recorded_case_is_within_tolerance(path):
+    golden = g.read(path)
+    assert golden.meta["system"] == path.parent.name
+    rows = replay(golden)
+    assert rows
+    assert [row for row in rows if not row.ok] == []
+
+
+def test_there_are_recorded_cases_and_they_are_small():
+    assert FILES
+    assert sum(path.stat().st_size for path in FILES) < 15e6
+
+
+def test_every_system_with_a_replay_module_is_known():
+    packages = [m.name for m in pkgutil.iter_modules(jaxphys.__path__) if m.ispkg]
+    found = [
+        name
+        for name in packages
+        if (pathlib.Path(jaxphys.__path__[0]) / name / "replay.py").is_file()
+        and name != "equivalence"
+    ]
+    assert found
+    assert set(found) <= set(SYSTEMS)
+    for name in found:
+        module = importlib.import_module(f"jaxphys.{name}.replay")
+        assert all(callable(case) for case in module.CASES.values())
+
+
+def toy(tmp_path, **meta):
+    path = tmp_path / "toy__a.npz"
+    known = {"system": "track_extrapolator", "case": "lr_plateau", "config": {}}
+    g.write(path, {**known, "tolerance": {}, **meta}, outputs={"y": np.zeros(1)})
+    return g.read(path)
+
+
+def test_unknown_case_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match=r"toy__a\.npz: unknown case 'x'.*lr_plateau"):
+        replay(toy(tmp_path, case="x"))
+
+
+@pytest.mark.parametrize("system", ["os", "training", "", "track_extrapolator.export"])
+def test_unknown_system_is_refused(tmp_path, system):
+    with pytest.raises(ValueError, match="unknown system"):
+        replay(toy(tmp_path, system=system))
+
+
+def test_every_recorded_output_can_miss():
+    """A change of one part in a hundred of any number is seen."""
+    path = next(p for p in FILES if p.stem.startswith("mlp_train"))
+    golden = g.read(path)
+    without_meaning = golden.meta.get("not_compared", [])
+    assert len(without_meaning) < len(golden.outputs)
+    for name, value in golden.outputs.items():
+        moved = {**golden.outputs, name: value * 1.01 + np.abs(value).max() * 0.01}
+        missed = [row.name for row in g.compare(golden, moved) if not row.ok]
+        assert missed == [n for n in [name] if n not in without_meaning]
