@@ -235,7 +235,7 @@ def train(config: configs.RunConfig, task: Task, rounds: int) -> FitResult:
         resume = keeper.find(config.resume)
         writer = console = None
         if first:
-            writer = Writer(folder, keep_step=resume)
+            writer = Writer(folder)
             console = Console(rounds, plain=config.plain_log)
             stack.enter_context(contextlib.closing(writer))
             stack.enter_context(contextlib.closing(console))

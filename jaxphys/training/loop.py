@@ -87,7 +87,7 @@ def fit(
     """
     if eval_every.unit == "seconds":
         raise ValueError("eval_every in seconds would make the result depend on speed")
-    run = _Run(task, mesh, seed, eval_every, checkpoint_every, steps_per_call)
+    run = Run(task, mesh, seed, eval_every, checkpoint_every, steps_per_call)
     run.checkpointer, run.writer, run.console = checkpointer, writer, console
     run.preemption = preemption
     if resume is not None and checkpointer is not None:
@@ -99,6 +99,8 @@ def fit(
     else:
         run.state = run.compiled.init()
         run.progress = Progress(phase=task.first_phase)
+    if writer is not None:
+        writer.start(resume)
     while not run.progress.stop and run.progress.round < rounds:
         run.one_round(last=run.progress.round + 1 == rounds)
     run.save()
@@ -110,7 +112,7 @@ def fit(
     return FitResult(run.state, best, run.progress)
 
 
-class _Run:
+class Run:
     """The moving parts of `fit`."""
 
     state: TrainState

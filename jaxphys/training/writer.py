@@ -1,5 +1,6 @@
 """What a run tells the user: TensorBoard, metrics.jsonl and a line of progress."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -21,26 +22,34 @@ class Writer:
     Only one process of a run may write.
     """
 
-    def __init__(self, folder: str | pathlib.Path, *, keep_step: int | None = None):
-        """Opens the files.
+    def __init__(self, folder: str | pathlib.Path):
+        """Names the files; nothing is written yet.
 
         Args:
           folder: receives metrics.jsonl and the folder tensorboard.
+        """
+        self._folder = pathlib.Path(folder)
+        self._open = contextlib.ExitStack()
+
+    def start(self, keep_step: int | None = None) -> None:
+        """Opens the files.
+
+        Args:
           keep_step: of a resumed run, the step it resumes from: later entries are
             cut away. None starts the files afresh.
         """
-        self._folder = pathlib.Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / "metrics.jsonl"
-        self._cut(path, -1 if keep_step is None else keep_step)
-        self._lines = path.open("a")
         first = 0 if keep_step is None else keep_step + 1
+        path = self._folder / "metrics.jsonl"
+        self._cut(path, first - 1)
+        self._lines = self._open.enter_context(path.open("a"))
         self._board = tensorboardX.SummaryWriter(
             str(self._folder / "tensorboard"),
             purge_step=first,
             # files of the same second would have the same name
             filename_suffix=f".{first}",
         )
+        self._open.callback(self._board.close)
 
     @staticmethod
     def _cut(path: pathlib.Path, keep_step: int) -> None:
@@ -73,8 +82,7 @@ class Writer:
 
     def close(self) -> None:
         """Flushes and closes the files."""
-        self._board.close()
-        self._lines.close()
+        self._open.close()
 
 
 class Console:

@@ -13,13 +13,12 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Any
 
 BATCH = 512
 ROWS = 85_000
 SIZES = {"small": (64, 64, 32), "medium": (128, 128, 64), "large": (512, 512, 256, 128)}
 KINDS = ("cpu", "wall")
-SIDES = ("torch_1_thread", "jax_1_thread", "torch_2_threads")
+SIDES = ("torch_1_thread", "jax_1_thread", "torch_2_threads", "jax_2_threads")
 PAIRS = (
     ("step only, default AdamW", "torch_1_thread/adamw", "jax_1_thread/step"),
     ("step only, fused AdamW", "torch_1_thread/fused", "jax_1_thread/step"),
@@ -88,94 +87,31 @@ def measure_torch(size, seconds, threads):
             for batch in batches(steps):
                 torch_twin.train_step(model, optimizer, criterion, *batch)
 
-        result[name] = _sized(run, seconds)
+        result[name] = sized(run, seconds)
     return result
 
 
-def measure_jax(size, seconds):
-    """Returns the cost of our steps, alone and with batches gathered on the device."""
-    import numpy as np
-
-    x, y = random_data()
-    rng = np.random.default_rng(1)
-    result = {}
-    for name in ("step", "pipeline"):
-        advance = compiled_steps(SIZES[size], x, y, gather=name == "pipeline")
-
-        def run(steps, advance=advance, name=name):
-            if name == "step":
-                order = np.zeros((steps, 1), np.int32)
-            else:
-                epochs = -(-steps * BATCH // ROWS)
-                order = np.concatenate([rng.permutation(ROWS) for _ in range(epochs)])
-                order = order[: steps * BATCH].reshape(steps, BATCH).astype(np.int32)
-            advance(order)
-
-        result[name] = _sized(run, seconds)
-    return result
-
-
-def compiled_steps(hidden, x, y, gather):
-    """Returns a function that takes one step per row of an index array [K, B].
-
-    The data lie on the device; with `gather` each step picks its rows inside the
-    compiled loop, otherwise every step sees the same batch.
-    """
-    import jax
-    import jax.numpy as jnp
-    import optax
-
-    from jaxphys.track_extrapolator.model import TrackMLP, mean_squared_error
-    from jaxphys.training.adam import adamw
-
-    model: Any = TrackMLP(hidden, "tanh")
-    optimizer = adamw(1e-3, 1e-5)
-    x, y = jnp.asarray(x), jnp.asarray(y)
-    variables = model.init(jax.random.key(0), x[:1])
-    params = variables["params"]
-    state = [(params, optimizer.init(params))]
-
-    def loss_of(params, x, y):
-        prediction = model.apply({**variables, "params": params}, x)
-        return mean_squared_error(prediction, y)
-
-    def step(carry, rows):
-        params, moments = carry
-        batch = (x[rows], y[rows]) if gather else (x[:BATCH], y[:BATCH])
-        loss, gradients = jax.value_and_grad(loss_of)(params, *batch)
-        updates, moments = optimizer.update(gradients, moments, params)
-        return (optax.apply_updates(params, updates), moments), loss
-
-    scan = jax.jit(
-        lambda carry, order: jax.lax.scan(step, carry, order), donate_argnums=0
-    )
-
-    def advance(order):
-        state[0], losses = scan(state[0], order)
-        return jax.block_until_ready(losses)
-
-    return advance
-
-
-def _sized(run, seconds):
+def sized(run, seconds, least=8):
     """Warms up, chooses a number of steps for the given time and measures."""
-    run(8)
-    once = timed(lambda: run(8), 8)["wall"]
-    steps = max(16, int(seconds * 1e3 / once))
-    run(steps)  # compiles for this number of steps
+    run(least)
+    once = timed(lambda: run(least), least)["wall"]
+    steps = max(2 * least, int(seconds * 1e3 / once))
+    steps = -(-steps // least) * least
     return timed(lambda: run(steps), steps)
 
 
 def measure(side, size, seconds):
     """Runs one side in this process; its affinity is set already."""
-    if side == "jax_1_thread":
-        return measure_jax(size, seconds)
+    if side.startswith("jax"):
+        from tests.benchmarks.library_step import measure_jax
+
+        return measure_jax(SIZES[size], seconds)
     return measure_torch(size, seconds, threads=2 if side == "torch_2_threads" else 1)
 
 
 def in_own_process(side, size, seconds, cores):
     """Returns the result of `measure` from a pinned process."""
-    used = cores[:2] if side == "torch_2_threads" else cores[-1:]
+    used = cores[:2] if side.endswith("2_threads") else cores[-1:]
     threads = str(len(used))
     environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     command = [sys.executable, "-m", "tests.benchmarks.training_step"]

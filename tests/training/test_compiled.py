@@ -184,7 +184,7 @@ def test_batches_of_two_shapes_train_as_one_by_one(steps_per_call, resident):
 
 
 def test_two_shapes_are_compiled_once_each():
-    run = loop._Run(
+    run = loop.Run(
         variable_task(BucketBatches()),
         one_device(),
         0,

@@ -156,7 +156,7 @@ def test_one_compilation_per_phase_and_shape(tmp_path):
         return progress.replace(phase="slow" if progress.round >= 2 else "train")
 
     task = make_task(advance=advance)
-    run = loop._Run(
+    run = loop.Run(
         task, one_device(), 0, Interval(1, "rounds"), Interval(7, "steps"), 2
     )
     run.checkpointer = run.writer = run.console = run.preemption = None
@@ -230,7 +230,7 @@ def test_on_step_sees_every_step_and_may_change_the_phase():
     assert [s[1] for s in seen] == ["train"] * 7 + ["slow"] * 3
 
 
-def test_stop_ends_the_run_and_more_rounds_go_on(tmp_path):
+def test_stop_ends_the_run_before_its_last_round(tmp_path):
     advance = phases.chain(
         phases.track_best("val_loss", "min"),
         phases.stop_when_impatient("val_loss", "min", 2),
@@ -239,6 +239,38 @@ def test_stop_ends_the_run_and_more_rounds_go_on(tmp_path):
     result = loop.fit(task, mesh=one_device(), rounds=20)
     assert result.progress.round == 3
     assert "not improved in 2" in result.progress.stop
+
+
+def test_stopped_run_stays_stopped_when_it_is_resumed_with_more_rounds(tmp_path):
+    """As an uninterrupted run of more rounds would."""
+    advance = phases.stop_when_impatient("val_loss", "min", 2)
+    task = make_task(
+        advance=advance, after_eval=lambda s, e, v: s, learning_rate=0.0, noise=0.0
+    )
+    keep = Checkpointer(tmp_path / "c")
+    first = loop.fit(task, mesh=one_device(), rounds=20, checkpointer=keep)
+    again = loop.fit(
+        task,
+        mesh=one_device(),
+        rounds=30,
+        checkpointer=keep,
+        resume=keep.find("auto"),
+    )
+    keep.close()
+    assert first.progress.round == 3
+    assert again.progress == first.progress
+
+
+def test_stop_within_a_round_takes_no_further_step():
+    advance = phases.stop_when_impatient("val_loss", "min", 1)
+    task = make_task(
+        advance=advance, after_eval=lambda s, e, v: s, learning_rate=0.0, noise=0.0
+    )
+    result = loop.fit(
+        task, mesh=one_device(), rounds=9, eval_every=Interval(2, "steps")
+    )
+    assert [h["step"] for h in result.progress.history] == [2, 4]
+    assert (result.progress.step, result.progress.step_in_round) == (4, 4)
 
 
 def test_evaluation_by_the_clock_is_refused():

@@ -54,7 +54,8 @@ def shown_by_tensorboard(folder):
 
 
 def write_steps(folder, steps, keep_step=None):
-    writer = Writer(folder, keep_step=keep_step)
+    writer = Writer(folder)
+    writer.start(keep_step)
     for step in steps:
         writer.write(step, {"loss": step / 2, "phase": "train"})
     writer.close()
@@ -104,12 +105,13 @@ def test_cut_leaves_the_old_or_the_new_file_but_never_half_of_one(
 
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        Writer(tmp_path, keep_step=1)
+        Writer(tmp_path).start(1)
     assert (tmp_path / "metrics.jsonl").read_text() == before
 
 
 def test_not_finite_numbers_are_written_and_read_back(tmp_path):
     writer = Writer(tmp_path)
+    writer.start()
     writer.write(1, {"loss": float("nan"), "other": float("inf")})
     writer.close()
     (entry,) = lines_of(tmp_path)
@@ -119,6 +121,7 @@ def test_not_finite_numbers_are_written_and_read_back(tmp_path):
 
 def test_empty_histogram_is_left_out(tmp_path):
     writer = Writer(tmp_path)
+    writer.start()
     writer.write_histogram(1, "empty", np.zeros(0))
     writer.write_histogram(1, "full", np.arange(5.0))
     writer.close()
@@ -135,7 +138,7 @@ def test_interrupted_and_resumed_run_writes_every_evaluation_once(tmp_path):
     }
     for rounds, resume in ((2, None), (3, 6)):
         keep = Checkpointer(tmp_path / "c", keep_latest=9)
-        writer = Writer(tmp_path, keep_step=resume)
+        writer = Writer(tmp_path)
         loop.fit(
             make_task(),
             rounds=rounds,
