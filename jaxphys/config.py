@@ -176,7 +176,8 @@ def _check_value(name: str, kind: Any, details: Option, value: Any) -> None:
     if _is_list(kind) and not isinstance(value, tuple):
         raise ValueError(f"--{name}={value!r}: expected a tuple")
     scalar = _scalar(kind)
-    for item in value if _is_list(kind) else (value,):
+    items: tuple[Any, ...] = value if _is_list(kind) else (value,)
+    for item in items:
         accepted = (int, float) if scalar is float else scalar
         if not isinstance(item, accepted) or (
             isinstance(item, bool) and scalar is not bool
@@ -246,7 +247,7 @@ def from_flags(
     """
     found = {}
     for name, kind, _ in _fields(config_class):
-        value = values[name].value
+        value: Any = values[name].value
         if _is_list(kind):
             value = tuple(_convert(name, _scalar(kind), item) for item in value)
         found[name] = value

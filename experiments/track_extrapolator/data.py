@@ -131,7 +131,8 @@ def split(config: Config, tracks: TrackSet) -> Splits:
         )
     if min(len(part) for part in good) == 0:
         raise ValueError(f"all {len(good[0])} training tracks failed")
-    return Splits(*(tracks.rows(part) for part in (*good, parts[2])), failed)
+    train, val, test = (tracks.rows(part) for part in (*good, parts[2]))
+    return Splits(train, val, test, failed)
 
 
 def input_names(config: Config) -> tuple[str, ...]:
@@ -162,13 +163,16 @@ class Preparation:
         empty = cls(config, field, {})
         inputs = statistics(empty._inputs(train))
         outputs = statistics(empty._targets(train))
-        stats = dict(zip(STATS, (*inputs, *outputs), strict=True))
+        stats: dict[str, np.ndarray] = dict(
+            zip(STATS, (*inputs, *outputs), strict=True)
+        )
         return cls(config, field, stats)
 
     def _inputs(self, tracks: TrackSet) -> np.ndarray:
         with jax.enable_x64(True):
             names = input_names(self.config)
-            return np.asarray(features(names, tracks.state, tracks.z_in, tracks.z_out))
+            state = jnp.asarray(tracks.state)
+            return np.asarray(features(names, state, tracks.z_in, tracks.z_out))
 
     def _targets(self, tracks: TrackSet) -> np.ndarray:
         return parametrisation.targets(

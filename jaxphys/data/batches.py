@@ -6,7 +6,7 @@ and every host can build its own rows of the same batch.
 
 import dataclasses
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import grain
 import jax
@@ -216,4 +216,4 @@ def read_stacks(
         yield source[0]
         return
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
-    yield from grain.MapDataset.source(source).to_iter_dataset(options)
+    yield from grain.MapDataset.source(cast(Any, source)).to_iter_dataset(options)

@@ -38,7 +38,9 @@ def load(workdir: str | pathlib.Path, weights: str = "best") -> Surrogate:
     if not (workdir / MODEL_FILE).exists():
         raise ValueError(f"{workdir}: no {MODEL_FILE}: not a run, or not begun")
     surrogate = binary.read(workdir / MODEL_FILE)
-    state, progress = Checkpointer(workdir / "checkpoints", read_only=True).read_latest()
+    state, progress = Checkpointer(
+        workdir / "checkpoints", read_only=True
+    ).read_latest()
     extra = state["extra"]
     last = extra.get("ema_params", state["params"])
     params = extra["best_params"] if weights == "best" else last

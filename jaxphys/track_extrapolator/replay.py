@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ from jaxphys.training.loop import fit
 from jaxphys.training.mesh import make_mesh
 from jaxphys.training.task import Progress, Task, TrainState
 
-Outputs = Mapping[str, np.ndarray]
+Outputs = Mapping[str, Any]
 
 
 def _field(golden: Golden) -> Field:

@@ -66,11 +66,13 @@ def network_error(objective: Objective, params: PyTree, batch: Batch) -> jax.Arr
     if objective.stats is None:
         return _net(objective, params, batch["inputs"]) - batch["target"]
     variables = {"params": params, "stats": objective.stats}
-    return objective.model.apply(variables, batch["inputs"]) - batch["target"]
+    output: Any = objective.model.apply(variables, batch["inputs"])
+    return output - batch["target"]
 
 
 def _net(objective: Objective, params: PyTree, inputs: jax.Array) -> jax.Array:
-    return objective.model.apply({"params": params}, inputs, method="net")
+    output: Any = objective.model.apply({"params": params}, inputs, method="net")
+    return output
 
 
 def _slope_error(objective: Objective, params: PyTree, batch: Batch) -> jax.Array:

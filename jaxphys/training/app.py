@@ -19,7 +19,7 @@ from jax.experimental import multihost_utils
 from jaxphys import config as configs
 from jaxphys.training.checkpoint import Checkpointer
 from jaxphys.training.loop import FitResult, fit
-from jaxphys.training.mesh import make_mesh
+from jaxphys.training.mesh import make_mesh, to_host
 from jaxphys.training.preemption import EXIT_CODE, Preempted, Preemption
 from jaxphys.training.task import Interval, Task
 from jaxphys.training.writer import Console, Writer
@@ -218,7 +218,7 @@ def train(config: configs.RunConfig, task: Task, rounds: int) -> FitResult:
       rounds: rounds of the whole run.
 
     Returns:
-      Where the run ended.
+      Where the run ended, with whole arrays in numpy on every process.
     """
     eval_every = Interval.parse(
         config.eval_every, flag="eval_every", units=("steps", "rounds")
@@ -242,7 +242,7 @@ def train(config: configs.RunConfig, task: Task, rounds: int) -> FitResult:
         if resume is not None and first:
             print(f"resuming at step {resume} of {folder}", file=sys.stderr)
         with Preemption() as preemption:
-            return fit(
+            result = fit(
                 task,
                 mesh=make_mesh(config.mesh),
                 rounds=rounds,
@@ -256,3 +256,6 @@ def train(config: configs.RunConfig, task: Task, rounds: int) -> FitResult:
                 console=console,
                 preemption=preemption,
             )
+    # one process alone cannot read arrays that are split over several
+    last, best = to_host((result.last, result.best))
+    return FitResult(last, best, result.progress)

@@ -205,7 +205,10 @@ class Checkpointer:
         Raises:
           ValueError: there is none.
         """
-        step = self.find("latest")
+        steps = self.steps()
+        if not steps:
+            raise ValueError(f"no checkpoint in {self.folder}")
+        step = steps[-1]
         here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         saved = self._manager.item_metadata(step)["state"]
         abstract = jax.tree.map(

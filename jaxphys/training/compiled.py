@@ -123,7 +123,11 @@ class Compiled:
 
     def compilations(self) -> dict[str, int]:
         """Returns how often each function was compiled."""
-        functions = {"train": self._train, "eval": self._eval, "after": self._after}
+        functions: dict[str, Any] = {
+            "train": self._train,
+            "eval": self._eval,
+            "after": self._after,
+        }
         return {name: found._cache_size() for name, found in functions.items()}
 
     def _place_resident(self, name: str, data: Batches, epoch: int) -> PyTree:

@@ -14,7 +14,7 @@ SMALLEST_SPLIT = 2**14
 PyTree = Any
 
 
-def make_mesh(text: str = "", devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(text: str = "", devices: Sequence[Any] | None = None) -> Mesh:
     """Builds the mesh from a flag such as ``data:4,fsdp:2``.
 
     Args:
@@ -80,7 +80,7 @@ def state_sharding(mesh: Mesh, shapes: PyTree) -> PyTree:
         if parts > 1 and np.prod(shape, dtype=np.int64) >= SMALLEST_SPLIT:
             for axis in sorted(range(len(shape)), key=lambda i: -shape[i]):
                 if shape[axis] % parts == 0:
-                    spec = [None] * len(shape)
+                    spec: list[str | None] = [None] * len(shape)
                     spec[axis] = "fsdp"
                     return NamedSharding(mesh, PartitionSpec(*spec))
         return replicated(mesh)
@@ -133,6 +133,6 @@ def to_host(tree: PyTree) -> PyTree:
 
 def _whole(x: jax.Array) -> NamedSharding:
     sharding = x.sharding
-    if not isinstance(sharding, NamedSharding):
+    if not isinstance(sharding, NamedSharding) or not isinstance(sharding.mesh, Mesh):
         raise ValueError(f"an array on several processes without a mesh: {sharding}")
     return replicated(sharding.mesh)

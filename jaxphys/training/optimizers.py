@@ -105,7 +105,7 @@ def set_learning_rate(opt_state: PyTree, learning_rate: jax.Array) -> PyTree:
 
 def warmup_schedule(
     kind: str, peak: float, steps: int, *, warmup_steps: int = 0, final: float = 0.0
-) -> Callable[[jax.Array], jax.Array]:
+) -> Callable[[Any], Any]:
     """Returns a rate that rises linearly to its peak and then falls.
 
     Args:

@@ -18,8 +18,7 @@ Metrics = Mapping[str, tuple[jax.Array, jax.Array]]
 Scalars = Mapping[str, float]
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """Everything on the device that a training step reads and writes.
 
     Attributes:

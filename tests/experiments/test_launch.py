@@ -45,7 +45,7 @@ def whole_data_set(folder):
 
 def condor_commands(folder):
     macros, queue = read_submit_file(LAUNCH / "track_extrapolator_simulate.sub")
-    macros |= {"shards": SHARDS, "samples": SAMPLES, "folder": folder}
+    macros |= {"shards": f"{SHARDS}", "samples": f"{SAMPLES}", "folder": str(folder)}
     jobs = int(expand(queue, macros))
     return [
         shlex.split(expand(macros["arguments"], {**macros, "Process": number}))

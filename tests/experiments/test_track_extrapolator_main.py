@@ -198,3 +198,33 @@ def test_prediction_between_other_planes_is_refused(trained, tmp_path):
 def test_a_mode_that_needs_a_run_says_so(tmp_path):
     with pytest.raises(ValueError, match="no run there"):
         run("--mode=evaluate", f"--workdir={tmp_path}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--jacobian_weight=0.1", "--ema_decay=0.9", "--clip_norm=1"],
+        ["--momentum_weight=0.5", "--schedule=linear"],
+        ["--online_data", "--optimizer=muon", "--lr=0.05"],
+        ["--dz_mode=uniform", "--schedule=plateau", "--patience=1"],
+        ["--precision=float64", "--parametrisation=born"],
+        ["--precision=bfloat16", "--device_data=false"],
+        ["--parametrisation=map", "--approximate_field=gauss_fit"],
+        ["--loss=raw", "--parametrisation=absolute", "--use_dz", "--activation=tanh"],
+    ],
+    ids=lambda flags: flags[0].strip("-"),
+)
+def test_every_recipe_trains_and_learns(flags, tmp_path):
+    longer = [flag for flag in SMALL if "epochs" not in flag]
+    try:
+        app.start_devices(parse_command_line(Config, flags))
+        run(*longer, "--epochs=12", "--lr=0.01", *flags, f"--workdir={tmp_path}")
+    finally:
+        app.start_devices(Config())
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["val_loss"] for line in lines]
+    assert len(losses) == 12
+    assert min(losses) < 0.7 * losses[0]
+    states = np.array([[10.0, 20.0, 0.1, -0.1, 2e-4], [0.0, 0.0, 0.0, 0.0, -1e-4]])
+    assert np.isfinite(jaxphys.load_run(tmp_path).predict(states)).all()

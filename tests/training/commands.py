@@ -31,11 +31,7 @@ class Commands:
 
     def start(self, *words, environment=None, file_limit=None, **settings):
         """Returns the process; `file_limit` in bytes stands for a full disk."""
-
-        def limit():
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
@@ -55,8 +51,11 @@ class Commands:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=limit if file_limit else None,
         )
+        if file_limit is not None:
+            limits = (file_limit, file_limit)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limits)
+        return process
 
     def run(self, *words, **settings):
         """Returns (exit status, output) of a command that ends by itself."""
