@@ -16,7 +16,8 @@ def write(folder, text):
 
 def test_run_is_loaded_by_the_system_that_it_names(tmp_path, monkeypatch):
     fake = types.ModuleType("jaxphys.track_extrapolator.predict")
-    fake.load = lambda workdir, **settings: (workdir, settings)
+    load = lambda workdir, **settings: (workdir, settings)  # noqa: E731
+    monkeypatch.setattr(fake, "load", load, raising=False)
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     run = write(tmp_path, "# experiment: track_extrapolator\n--seed=1\n")
     assert jaxphys.load_run(run, weights="last") == (run, {"weights": "last"})

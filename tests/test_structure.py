@@ -14,6 +14,8 @@ ONLY_IN = {
     "orbax": {"jaxphys/training/checkpoint.py"},
     "tensorboardX": {"jaxphys/training/writer.py"},
 }
+# a file format that is one of those of another module, tested with them
+TESTED_WITH = {"jaxphys/track_extrapolator/export/jxte.py": "export_binary"}
 MOST_LINES = 400
 VAGUE_NAMES = {
     "utils",
@@ -191,6 +193,8 @@ def places_of(path):
     """Returns where the test of a module may lie; subpackages may be flattened."""
     _, *folders, name = path.removesuffix(".py").split("/")
     room = folders[:1]
+    if path in TESTED_WITH:
+        yield f"tests/{'/'.join(room)}/test_{TESTED_WITH[path]}.py"
     yield "/".join(["tests", *folders, f"test_{name}.py"])
     yield "/".join(["tests", *room, "_".join(["test", *folders[1:], f"{name}.py"])])
 

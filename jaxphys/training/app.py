@@ -84,6 +84,7 @@ def _parse(config_class: type[configs.RunConfig], argv: Sequence[str]) -> Any:
         config = configs.parse_command_line(config_class, argv[1:], flags.FLAGS)
         given = configs.given_flags(config_class, flags.FLAGS)
         config = resolve(config, given)
+        _intervals(config)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -110,6 +111,14 @@ def _main(modes: Mapping[str, Mode], parsed: tuple[Any, Session]) -> None:
     except Preempted as stop:
         print(stop, file=sys.stderr)
         sys.exit(EXIT_CODE)
+
+
+def _intervals(config: configs.RunConfig) -> tuple[Interval, Interval]:
+    units = ("steps", "rounds", "seconds")
+    return (
+        Interval.parse(config.eval_every, flag="eval_every", units=units[:2]),
+        Interval.parse(config.checkpoint_every, flag="checkpoint_every", units=units),
+    )
 
 
 def of_seed(config: configs.RunConfig, seed: int) -> Any:
@@ -220,14 +229,7 @@ def train(config: configs.RunConfig, task: Task, rounds: int) -> FitResult:
     Returns:
       Where the run ended, with whole arrays in numpy on every process.
     """
-    eval_every = Interval.parse(
-        config.eval_every, flag="eval_every", units=("steps", "rounds")
-    )
-    checkpoint_every = Interval.parse(
-        config.checkpoint_every,
-        flag="checkpoint_every",
-        units=("steps", "rounds", "seconds"),
-    )
+    eval_every, checkpoint_every = _intervals(config)
     folder = pathlib.Path(config.workdir)
     first = jax.process_index() == 0
     with contextlib.ExitStack() as stack:

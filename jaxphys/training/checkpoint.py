@@ -156,6 +156,7 @@ class Checkpointer:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> OSError:
+        self._manager.reload()  # it has struck off what it was about to delete
         return OSError(
             f"{self.folder}: checkpoint of step {self._saving} could not be written; "
             f"the complete ones are of steps {self.steps()}. {error}"

@@ -90,7 +90,9 @@ def fit(
     run = Run(task, mesh, seed, eval_every, checkpoint_every, steps_per_call)
     run.checkpointer, run.writer, run.console = checkpointer, writer, console
     run.preemption = preemption
-    if resume is not None and checkpointer is not None:
+    if resume is not None:
+        if checkpointer is None:
+            raise ValueError(f"resume={resume} needs a checkpointer")
         run.state, run.progress = checkpointer.restore(
             resume, run.compiled.abstract_state
         )

@@ -182,7 +182,7 @@ def test_stacks_come_in_order_with_a_fixed_number_of_places(capacity):
 
 def test_empty_plan_reads_nothing():
     data = BucketBatches()
-    assert list(b.read_stacks(data, 0, [], WHOLE)) == []
+    assert list(b.read_stacks(data, 0, [], whole_batch)) == []
     assert data.reads == []
 
 
@@ -216,6 +216,6 @@ def test_reading_needs_no_parsed_command_line():
 def test_reader_that_is_left_early_does_not_hang():
     data = source(rows=400, size=2)
     plan = b.plan_stacks(data, 0, 0, 1, lambda index: 1)
-    stacks = b.read_stacks(data, 0, plan, whole_batch)
-    assert next(stacks)[0] == 0
-    stacks.close()
+    for first, _, _ in b.read_stacks(data, 0, plan, whole_batch):
+        assert first == 0
+        break

@@ -147,8 +147,8 @@ def test_weights_of_another_run_or_file_start_a_run(trained, tmp_path):
     np.testing.assert_array_equal(
         jaxphys.load_run(tmp_path / "b").predict(state), expected
     )
+    wrong = [*still, "--model=small"]
     with pytest.raises(ValueError, match="layers"):
-        wrong = [*still, "--model=small"]
         run(*wrong, f"--workdir={tmp_path / 'c'}", f"--init_from={trained}")
 
 

@@ -168,8 +168,9 @@ def test_session_knows_its_command_line_and_times_its_stages(tmp_path):
 
 @pytest.fixture
 def undo_precision():
+    """Gives the settings of the test suite back."""
     names = ("jax_enable_x64", "jax_default_matmul_precision")
-    before = {name: getattr(jax.config, name) for name in names}
+    before = {name: jax.config.values[name] for name in names}
     yield
     for name, value in before.items():
         jax.config.update(name, value)
@@ -187,8 +188,8 @@ def undo_precision():
 def test_precision_sets_the_arithmetic(undo_precision, precision, x64, matmul, dtype):
     config = Toy(precision=precision)
     app.start_devices(config)
-    assert jax.config.jax_enable_x64 is x64
-    assert jax.config.jax_default_matmul_precision == matmul
+    assert jax.config.values["jax_enable_x64"] is x64
+    assert jax.config.values["jax_default_matmul_precision"] == matmul
     assert np.dtype(app.compute_dtype(config)).name == dtype
 
 

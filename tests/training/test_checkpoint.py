@@ -234,8 +234,12 @@ def test_reader_leaves_a_half_written_checkpoint_of_a_running_training_alone(
     assert progress.step == 1
     np.testing.assert_array_equal(state["params"]["w"], 1.0)
     assert (half / "data").exists()
-    assert open_keep().steps() == [1]
-    assert not half.exists()  # the training itself cleans up what a kill left
+    # the training itself cleans up what a kill left
+    again = open_keep()
+    save(again, 2)
+    again.wait()
+    assert again.steps() == [1, 2]
+    assert not half.exists()
 
 
 def test_reader_sees_no_checkpoint_where_there_is_no_folder(tmp_path):

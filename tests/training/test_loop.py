@@ -1,12 +1,11 @@
 """The laws of the training loop."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxphys.data.batches import ArrayBatches, sequential
 from jaxphys.training import loop, phases
 from jaxphys.training.checkpoint import Checkpointer
 from jaxphys.training.compiled import Compiled
@@ -135,7 +134,7 @@ def test_restore_on_four_devices_is_exact(tmp_path, monkeypatch):
     one = loop.fit(make_task(), mesh=one_device(), rounds=2, checkpointer=keep)
     mesh = make_mesh("data:2,fsdp:2")
     state, progress = keep.restore(
-        keep.find("latest"), Compiled(make_task(), mesh, 0).abstract_state
+        keep.steps()[-1], Compiled(make_task(), mesh, 0).abstract_state
     )
     assert_same(one.last, state)
     assert progress == one.progress
@@ -280,8 +279,12 @@ def test_evaluation_by_the_clock_is_refused():
         )
 
 
+def test_resume_without_checkpoints_is_refused():
+    with pytest.raises(ValueError, match="resume=5 needs a checkpointer"):
+        loop.fit(make_task(), mesh=one_device(), rounds=1, resume=5)
+
+
 def test_batch_that_does_not_divide_over_the_devices_is_refused():
-    task = make_task()
-    data = dataclasses.replace(task.train_data, batch_size=30)
+    data = ArrayBatches(toy_data(), 30, sequential(150))
     with pytest.raises(ValueError, match="does not divide over 4 devices"):
         loop.fit(make_task(train_data=data), mesh=make_mesh("data:4"), rounds=1)

@@ -137,15 +137,18 @@ def test_clipping_equals_pytorch_before_and_after_it_bites(name):
 def test_clipping_of_a_zero_gradient_is_zero():
     clip = optimizers.clip_by_global_norm(1.0)
     updates, _ = clip.update({"w": jnp.zeros(3)}, clip.init({}))
-    np.testing.assert_array_equal(updates["w"], 0)
+    np.testing.assert_array_equal(jax.tree.leaves(updates), np.zeros((1, 3)))
 
 
 def test_rate_that_is_set_applies_from_the_next_step_without_compiling_again():
     optimizer = optimizers.make_optimizer("sgd", 1.0)
     params = {"w": jnp.ones(2)}
 
+    traced = []
+
     @jax.jit
     def step(state, rate):
+        traced.append(1)
         state = optimizers.set_learning_rate(state, rate)
         return optimizer.update(params, state, params)
 
@@ -153,7 +156,7 @@ def test_rate_that_is_set_applies_from_the_next_step_without_compiling_again():
     for rate in (0.5, 0.25, 0.125):
         updates, state = step(state, jnp.float32(rate))
         np.testing.assert_array_equal(updates["w"], -rate)
-    assert step._cache_size() == 1
+    assert traced == [1]
 
 
 def test_rate_of_a_schedule_cannot_be_set():

@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from jaxphys.training.mesh import make_mesh
 from jaxphys.training.task import Interval, Progress
 from jaxphys.training.writer import Console, Writer
 from tests.training.toy import make_task
+
+EVENTS: Any = event_pb2  # its classes are made at run time
 
 
 def lines_of(folder):
@@ -33,7 +36,7 @@ def events_of(folder):
             body = data[at + 12 : at + 12 + length]
             (crc,) = struct.unpack_from("<I", data, at + 12 + length)
             assert crc == masked(body)
-            events.append(event_pb2.Event.FromString(body))
+            events.append(EVENTS.Event.FromString(body))
             at += 16 + length
     return events
 
@@ -47,7 +50,7 @@ def shown_by_tensorboard(folder):
     """Applies TensorBoard's rule: a session start drops its step and later ones."""
     kept = []
     for event in events_of(folder):
-        if event.session_log.status == event_pb2.SessionLog.START:
+        if event.session_log.status == EVENTS.SessionLog.START:
             kept = [entry for entry in kept if entry[0] < event.step]
         kept += [(event.step, v.tag, v.simple_value) for v in event.summary.value]
     return kept

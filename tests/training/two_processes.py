@@ -9,6 +9,7 @@ import os
 import pathlib
 import signal
 import sys
+import time
 
 import jax
 
@@ -25,12 +26,14 @@ class SignalledAfter(Preemption):
 
     def __init__(self, calls):
         super().__init__()
-        self.left = calls
+        self.left, self.slow = calls, calls > 0
 
     def reached(self):
         self.left -= 1
         if self.left == 0 and jax.process_index() == 1:
             os.kill(os.getpid(), signal.SIGTERM)
+        if self.left <= 0 and self.slow:
+            time.sleep(0.5)  # the notice takes longer than all steps of the toy
         return super().reached()
 
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxphys.nn.mlp import check_activation
+from jaxphys.track_extrapolator.dataset_files import replace_file
 from jaxphys.track_extrapolator.export import jxte
 from jaxphys.track_extrapolator.surrogate import (
     STATE_NAMES,
@@ -34,9 +35,10 @@ MAX_LAYERS = 1000
 
 
 def write(path: str | os.PathLike, surrogate: Surrogate, layout="v2", **extras) -> None:
-    """Writes a weight file; the other arguments are those of `to_bytes`."""
+    """Writes a weight file, whole or not at all; for the rest see `to_bytes`."""
     data = to_bytes(surrogate, layout, **extras)
-    pathlib.Path(path).write_bytes(data)
+    with replace_file(path) as file:
+        file.write(data)
 
 
 def read(
