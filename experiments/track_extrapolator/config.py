@@ -223,9 +223,8 @@ class Config(RunConfig):
             raise ValueError(f"--betas={self.betas}: expected two numbers")
         unknown = set(self.formats) - set(FORMATS)
         if unknown:
-            raise ValueError(
-                f"--formats: {', '.join(sorted(unknown))}: expected {', '.join(FORMATS)}"
-            )
+            bad = ", ".join(sorted(unknown))
+            raise ValueError(f"--formats: {bad}: expected {', '.join(FORMATS)}")
         if self.approximate_field and self.approximate_field not in KINDS:
             raise ValueError(
                 f"--approximate_field={self.approximate_field!r}: expected one of "
@@ -265,12 +264,12 @@ class Config(RunConfig):
             raise ValueError(
                 "--online_data goes neither with --train_pairs nor --jacobian_weight"
             )
-        if self.parametrisation in NEEDS_FIELD and self.train_pairs:
-            if not self.approximate_field:
-                raise ValueError(
-                    f"--parametrisation={self.parametrisation} with --train_pairs "
-                    "needs --approximate_field"
-                )
+        needs_field = self.parametrisation in NEEDS_FIELD
+        if needs_field and self.train_pairs and not self.approximate_field:
+            raise ValueError(
+                f"--parametrisation={self.parametrisation} with --train_pairs "
+                "needs --approximate_field"
+            )
 
     def check_extension(self, saved: RunConfig) -> None:
         """Refuses more epochs under a schedule that has ended with the old ones."""

@@ -11,7 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.track_extrapolator.config import Config
-from jaxphys.track_extrapolator import dataset_files, datagen, parametrisation
+from jaxphys.track_extrapolator import datagen, dataset_files, parametrisation
 from jaxphys.track_extrapolator.dataset_files import TrackSet
 from jaxphys.track_extrapolator.field import Field, make_field
 from jaxphys.track_extrapolator.model import STATS, statistics
@@ -91,7 +91,7 @@ def simulate(config: Config, folder: pathlib.Path) -> None:
 
 
 def load(config: Config) -> TrackSet:
-    """Returns the tracks that the flags name; simulates them first if none are named."""
+    """Returns the tracks that the flags name; none named: simulates them first."""
     if config.train_pairs:
         return dataset_files.read_pairs(config.train_pairs)
     if not config.data:
