@@ -35,14 +35,16 @@ Outputs = Mapping[str, Any]
 
 def _field(golden: Golden) -> Field:
     config = golden.config
+    polarity = float(config.get("polarity", 1))
     if config["field"] == "grid":
         return GridField.from_map(
             golden.inputs["B"],
             config["min"],
             config["d"],
-            outside=config.get("outside", "clamp"),
+            polarity,
+            config.get("outside", "clamp"),
         )
-    return make_field(config["field"], polarity=float(config.get("polarity", 1)))
+    return make_field(config["field"], polarity=polarity)
 
 
 def replay_propagate(golden: Golden) -> Outputs:
@@ -66,16 +68,12 @@ def replay_field_file(golden: Golden) -> Outputs:
         path.write_bytes(golden.inputs["bytes"].tobytes())
         found = field_files.read_map(path)
     shape = np.array(found.values.shape[2::-1])
-    axes = [
-        low + gap * np.arange(count)
-        for low, gap, count in zip(found.minimum, found.spacing, shape, strict=True)
-    ]
     return {
         "B": found.values,
         "min": np.asarray(found.minimum),
-        "inv_d": 1 / np.asarray(found.spacing),
+        "inv_d": np.asarray(found.inverse_spacing),
         "N": shape.astype(np.int64),
-        **dict(zip("xyz", axes, strict=True)),
+        **dict(zip("xyz", found.axes, strict=True)),
     }
 
 
@@ -137,7 +135,11 @@ def _setup(golden: Golden, stats: Mapping):
     model = TrackMLP(tuple(config["hidden"]), config["activation"])
     params = variables_from_torch(golden.params)["params"]
     optimizer = optimizers.make_optimizer(
-        "adamw", config["lr"], weight_decay=config["weight_decay"]
+        "adamw",
+        config["lr"],
+        weight_decay=config["weight_decay"],
+        betas=tuple(config.get("betas", (0.9, 0.999))),
+        eps=config.get("eps", 1e-8),
     )
     return step.Objective(model, stats, raw=True), params, optimizer
 

@@ -230,18 +230,14 @@ class Run:
     def evaluate(self) -> None:
         """Evaluates, decides on the host and applies the decisions to the state."""
         self._collect()
-        outputs = []
+        batches, running = [], (0, None)
         for first, count, stack in self._read_eval():
             found = self.compiled.evaluate(
                 self.state, stack, first, count, self.progress.phase
             )
-            outputs.append((count, found))
-            if self.preemption is not None and len(outputs) % 16 == 0:
-                jax.block_until_ready(found)
-        batches = []
-        for count, found in outputs:
-            found = to_host(found)
-            batches += [jax.tree.map(lambda x, i=i: x[i], found) for i in range(count)]
+            batches += _unstack(*running)  # fetched while the next call runs
+            running = (count, found)
+        batches += _unstack(*running)
         scalars = {k: float(v) for k, v in self.task.summarize(batches).items()}
         for name in self.task.must_be_finite:
             if not math.isfinite(scalars[name]):
@@ -363,6 +359,11 @@ class Run:
             self.checkpointer.wait()
             where = f"saved at step {self.progress.step}"
         raise Preempted(f"asked to end; {where}. The same command goes on from there")
+
+
+def _unstack(count: int, outputs: PyTree) -> list[PyTree]:
+    found = to_host(outputs)
+    return [jax.tree.map(lambda x, i=i: x[i], found) for i in range(count)]
 
 
 def _means(totals: Mapping[str, tuple[float, float]]) -> dict[str, float]:
