@@ -188,6 +188,9 @@ class Checkpointer:
         """
         self._check_types(step, state)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+        return self._read(step, abstract)
+
+    def _read(self, step: int, abstract: Any) -> tuple[Any, Progress]:
         found = self._manager.restore(
             step,
             args=ocp.args.Composite(
@@ -196,6 +199,10 @@ class Checkpointer:
             ),
         )
         return found["state"], Progress.from_json(found["progress"])
+
+    def _saved_tree(self, step: int) -> Any:
+        saved = self._manager.item_metadata(step)["state"]
+        return getattr(saved, "tree", saved)
 
     def read_latest(self) -> tuple[dict[str, Any], Progress]:
         """Reads the latest checkpoint on one device, without knowing the task.
@@ -211,25 +218,15 @@ class Checkpointer:
             raise ValueError(f"no checkpoint in {self.folder}")
         step = steps[-1]
         here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        saved = self._manager.item_metadata(step)["state"]
         abstract = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
-            getattr(saved, "tree", saved),
+            self._saved_tree(step),
         )
-        found = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract),
-                progress=ocp.args.JsonRestore(),
-            ),
-        )
-        return found["state"], Progress.from_json(found["progress"])
+        return self._read(step, abstract)
 
     def _check_types(self, step: int, state: TrainState) -> None:
         """Compares names, shapes and types, which Orbax would cast without a word."""
-        saved = self._manager.item_metadata(step)["state"]
-        tree = getattr(saved, "tree", saved)
-        have = {_name(path): leaf for path, leaf in _leaves(tree)}
+        have = {_name(path): leaf for path, leaf in _leaves(self._saved_tree(step))}
         want = {_name(path): leaf for path, leaf in _leaves(state)}
         problems = [f"  {name}: not saved" for name in want if name not in have]
         problems += [f"  {name}: not expected" for name in have if name not in want]
