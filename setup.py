@@ -59,6 +59,9 @@ setup(
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(),
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
+    # a plain path for editable installs: else a clone named jaxphys, seen from its
+    # parent folder, hides the package
+    package_dir={"": "."},
     packages=find_packages(include=["jaxphys", "jaxphys.*", "experiments*"]),
     package_data={
         "jaxphys.report": ["*.jinja"],

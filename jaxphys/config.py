@@ -57,19 +57,21 @@ class RunConfig:
       EXPERIMENT: name of the experiment, written into ``config.flags``.
       MODES: the modes that it offers.
       RENAMED: flags of the original program that have another name here.
+      PATHS: flags that name files a run needs again, kept as absolute paths.
     """
 
     EXPERIMENT: ClassVar[str] = ""
     MODES: ClassVar[tuple[str, ...]] = ("train", "evaluate", "predict")
     RENAMED: ClassVar[Mapping[str, str]] = {}
+    PATHS: ClassVar[tuple[str, ...]] = ("data", "init_from")
 
     mode: str = option("train", "what to do: see the README of the experiment")
     workdir: str = option("", "folder of the run; everything of the run is inside it")
-    data: str = option(
-        "", "input data; empty: simulate the default data first", change="free"
-    )
+    data: str = option("", "input data; empty: simulate the default data first")
     output: str = option(
-        "", "where predict, simulate and export write; empty: inside --workdir"
+        "",
+        "where predict, simulate, evaluate, prepare and export write; empty: inside "
+        "--workdir",
     )
     resume: str = option(
         "auto",
@@ -125,11 +127,14 @@ class RunConfig:
     device_data: bool = option(
         True, "keep data sets that fit on the device for the whole run"
     )
+    traceback: bool = option(False, "show where in the program an error arose")
     plain_log: bool = option(False, "plain progress lines even on a terminal")
 
     def __post_init__(self) -> None:
         for name, kind, details in _fields(type(self)):
             _check_value(name, kind, details, getattr(self, name))
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"--seeds={self.seeds}: a seed is given twice")
         if self.mode not in self.MODES:
             raise ValueError(
                 f"--mode={self.mode!r}: expected one of {', '.join(self.MODES)}"

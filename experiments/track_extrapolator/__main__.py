@@ -36,6 +36,7 @@ from jaxphys.training.loop import FitResult
 
 def train(config: Config, session: app.Session) -> None:
     """Simulates if needed, trains, exports and reports."""
+    begun = app.find_checkpoint(config)  # a wrong --resume is said before all work
     app.open_workdir(config)
     with session.stage("data"):
         tracks = load(config)
@@ -49,6 +50,10 @@ def train(config: Config, session: app.Session) -> None:
     with session.stage("training"):
         result = app.train(config, task, config.epochs)
     if jax.process_index() != 0:
+        return
+    page = pathlib.Path(config.workdir) / "report" / "report.html"
+    if begun == result.progress.step and page.exists():
+        print(f"the run was finished before: {page} (--mode=evaluate makes it anew)")
         return
     weights = result.best if config.export_weights == "best" else result.last
     surrogate = prediction.with_weights(
@@ -86,7 +91,11 @@ def _describe(config: Config, preparation: Preparation, train: TrackSet) -> Surr
         field=preparation.field,
         map_step_mm=config.map_step_mm,
         field_hash=field_hash(truth) if truth is not None else "",
-        metadata={"name": config.name, "seed": config.seed},
+        metadata={
+            "name": config.name,
+            "seed": config.seed,
+            "training_range": prediction.training_range(train.state),
+        },
     )
 
 
@@ -120,12 +129,17 @@ def _report(
     history: list | None = None,
 ) -> None:
     found = result.progress.history if result is not None else history or []
+    session.timings["start, compilation and other"] = max(
+        session.seconds() - sum(session.timings.values()), 0.0
+    )
     entries = [
         {k: v for k, v in entry.items() if isinstance(v, (int, float))}
         for entry in found
     ]
     seed_field = config.field == "gauss_seed" and not config.train_pairs
     planes = (surrogate.z_in, surrogate.z_out) == (3000.0, 7000.0)
+    # the published errors belong to the distribution of the run's own tracks
+    own = seed_field and planes and not session.given("data")
     folder = pathlib.Path(config.workdir) / "report"
     if session.given("output"):
         folder = pathlib.Path(config.output)
@@ -138,7 +152,7 @@ def _report(
         command=session.command,
         timings=session.timings,
         field=truth_field(config),
-        published=PUBLISHED if seed_field and planes else (),
+        published=PUBLISHED if own else (),
         training=training,
         name=config.name,
         jacobian_tracks=config.report_jacobians,
@@ -170,8 +184,16 @@ def predict(config: Config, session: app.Session) -> None:
     surrogate = prediction.load(config.workdir, config.export_weights)
     states = prediction.read_states(config.data)
     output = config.output or str(pathlib.Path(config.workdir) / "prediction.parquet")
-    count, bad = prediction.write_prediction(output, surrogate, states)
-    print(f"{count} tracks in {output}, {bad} of them flagged as not ok")
+    found = prediction.write_prediction(output, surrogate, states)
+    print(
+        f"{found['tracks']} tracks in {output}; {found['not_ok']} are not ok, "
+        f"{found['out_of_range']} lie outside of the training range"
+    )
+    if found["tracks"] == found["out_of_range"] > 0:
+        print(
+            "warning: all tracks lie outside: are they in mm and q/p in 1/MeV?",
+            file=sys.stderr,
+        )
 
 
 def simulate_data(config: Config, session: app.Session) -> None:
@@ -200,7 +222,10 @@ def export(config: Config, session: app.Session) -> None:
     del session
     surrogate = prediction.load(config.workdir, config.export_weights)
     folder = pathlib.Path(config.output or f"{config.workdir}/export")
-    for form in config.formats:
+    # the layouts that hold few networks first: nothing is written if one is refused
+    for form in sorted(
+        config.formats, key=lambda form: form not in ("A", "cpp_colmajor")
+    ):
         print(exports.write(folder, config.name, surrogate, form))
 
 

@@ -21,6 +21,13 @@ class Config(RunConfig):
 
     EXPERIMENT = "track_extrapolator"
     MODES: ClassVar = ("train", "evaluate", "predict", "simulate", "prepare", "export")
+    PATHS: ClassVar = (
+        *RunConfig.PATHS,
+        "train_pairs",
+        "field_file",
+        "approximate_field_file",
+        "import_bin",
+    )
     RENAMED: ClassVar = {
         "batch": "--batch_size",
         "workers": "--shards",
@@ -91,8 +98,24 @@ class Config(RunConfig):
     z_in_max: float = option(
         3500.0, "largest z_in of --dz_mode=uniform", unit="mm", change="structural"
     )
+    x_max: float = option(
+        900.0, "x is drawn uniformly in +-", unit="mm", minimum=0.0, change="structural"
+    )
+    y_max: float = option(
+        750.0, "y is drawn uniformly in +-", unit="mm", minimum=0.0, change="structural"
+    )
+    tx_max: float = option(
+        0.3, "tx is drawn uniformly in +-", unit="1", minimum=0.0, change="structural"
+    )
+    ty_max: float = option(
+        0.25, "ty is drawn uniformly in +-", unit="1", minimum=0.0, change="structural"
+    )
     p_min: float = option(
-        2.0, "least momentum", unit="GeV", minimum=1e-3, change="structural"
+        2.0,
+        "least momentum; ln p is uniform",
+        unit="GeV",
+        minimum=1e-3,
+        change="structural",
     )
     p_max: float = option(
         100.0, "largest momentum", unit="GeV", minimum=1e-3, change="structural"
@@ -181,7 +204,7 @@ class Config(RunConfig):
     )  # fmt: skip
     momentum_weight: float = option(
         0.0, "loss weight of a track proportional to |q/p| to this power", unit="1",
-        change="structural",
+        minimum=0.0, change="structural",
     )  # fmt: skip
     jacobian_weight: float = option(
         0.0, "weight of the error of the derivatives; 0 is off", unit="1", minimum=0.0,
@@ -219,6 +242,10 @@ class Config(RunConfig):
             )
         if not self.report_batches:
             raise ValueError("--report_batches: expected at least one batch size")
+        if not self.name or set(self.name) & set("/\\"):
+            raise ValueError(f"--name={self.name!r}: expected a name without slashes")
+        if self.polarity == 0:
+            raise ValueError("--polarity=0: there would be no field")
         if len(self.betas) != 2:
             raise ValueError(f"--betas={self.betas}: expected two numbers")
         unknown = set(self.formats) - set(FORMATS)

@@ -13,7 +13,7 @@ from jax.experimental import multihost_utils
 from experiments.track_extrapolator.config import Config
 from jaxphys.track_extrapolator import datagen, dataset_files, parametrisation
 from jaxphys.track_extrapolator.dataset_files import TrackSet
-from jaxphys.track_extrapolator.field import Field, make_field
+from jaxphys.track_extrapolator.field import Field, GridField, make_field
 from jaxphys.track_extrapolator.model import STATS, statistics
 from jaxphys.track_extrapolator.propagate import propagate
 from jaxphys.track_extrapolator.surrogate import STATE_NAMES, features
@@ -56,7 +56,8 @@ def approximate_field(config: Config) -> Field | None:
 
 def sampling(config: Config) -> datagen.Sampling:
     """Returns the ranges in which tracks are drawn."""
-    names = ("p_min", "p_max", "z_in", "z_out", "dz_mode")
+    names = ("x_max", "y_max", "tx_max", "ty_max", "p_min", "p_max")
+    names += ("z_in", "z_out", "dz_mode")
     names += ("z_in_min", "z_in_max", "dz_min", "dz_max")
     return datagen.Sampling(**{name: getattr(config, name) for name in names})
 
@@ -68,10 +69,12 @@ def simulate(config: Config, folder: pathlib.Path) -> None:
     original's X_, Y_ and P_<name>.npy.
     """
     if jax.process_index() == 0:
+        field = make_field(config.field, config.field_file, config.polarity)
+        _check_coverage(config, field)
         paths = datagen.generate_shards(
             folder,
             config.dataset,
-            make_field(config.field, config.field_file, config.polarity),
+            field,
             config.samples,
             shards=max(config.shards, 1),
             shard=None if config.shard < 0 else config.shard,
@@ -86,8 +89,44 @@ def simulate(config: Config, folder: pathlib.Path) -> None:
             tracks = dataset_files.read_dataset(folder, config.dataset)
             dataset_files.write_legacy(folder, config.dataset, tracks)
         print(f"{config.samples} tracks in {paths[0].parent}", file=sys.stderr)
+        if config.shard < 0:
+            _warn_of_leaving(field, dataset_files.read_dataset(folder, config.dataset))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("simulated")
+
+
+def _check_coverage(config: Config, field: Field) -> None:
+    """Refuses planes beyond a map: there its edge value would go on."""
+    if not isinstance(field, GridField):
+        return
+    low = float(field.minimum[2])
+    high = low + float(field.spacing[2]) * (field.values.shape[0] - 1)
+    planes = (config.z_in, config.z_out)
+    if config.dz_mode == "uniform":
+        far = (config.z_in_min + config.dz_min, config.z_in_max + config.dz_max)
+        planes = (config.z_in_min, config.z_in_max, *far)
+    if min(planes) < low or max(planes) > high:
+        raise ValueError(
+            f"--field_file={config.field_file}: the map reaches from z = {low:g} to "
+            f"{high:g} mm, the tracks from {min(planes):g} to {max(planes):g} mm "
+            "(--z_in, --z_out; are the coordinates in mm?)"
+        )
+
+
+def _warn_of_leaving(field: Field, tracks: TrackSet) -> None:
+    """Says how many tracks begin or end beside a map, where its edge value goes on."""
+    if not isinstance(field, GridField):
+        return
+    outside = np.zeros(len(tracks), bool)
+    for xy, z in ((tracks.state, tracks.z_in), (tracks.target, tracks.z_out)):
+        plane = np.broadcast_to(np.asarray(z, np.float64), len(tracks))
+        outside |= ~field.contains(np.column_stack([xy[:, :2], plane]))
+    if outside.any():
+        print(
+            f"warning: {outside.sum()} of {len(tracks)} tracks begin or end beside the "
+            "field map; its value at the edge was used there",
+            file=sys.stderr,
+        )
 
 
 def load(config: Config) -> TrackSet:
@@ -98,9 +137,17 @@ def load(config: Config) -> TrackSet:
         folder = pathlib.Path(config.workdir) / "data"
         simulate(config, folder)
         return dataset_files.read_dataset(folder, config.dataset)
-    if config.data.endswith(".npz"):
-        return dataset_files.read_pairs(config.data)
-    return dataset_files.read_dataset(config.data, config.dataset)
+    path = pathlib.Path(config.data)
+    if path.suffix == ".npz":
+        return dataset_files.read_pairs(path)
+    if path.suffix == ".parquet":
+        return dataset_files.read_table(path)
+    if not path.is_dir():
+        raise ValueError(
+            f"--data={path}: expected a folder with the data set --dataset="
+            f"{config.dataset}, or a .parquet or .npz file with tracks and their truth"
+        )
+    return dataset_files.read_dataset(path, config.dataset)
 
 
 def split(config: Config, tracks: TrackSet) -> Splits:

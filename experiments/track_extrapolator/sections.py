@@ -262,7 +262,9 @@ def add_physics(
         "mirror_p95": "charge-mirror asymmetry, 95% [mm]",
     }
     text = (
-        "The goal for the Jacobian of a network is a relative error below 0.05. The "
+        "The goal for the Jacobian of a network is a relative error below 0.05. With "
+        "q/p in 1/MeV its norm is that of the column d/d(q/p), so the other columns "
+        "are listed each for itself. The "
         "charge-mirror asymmetry compares the prediction with the mirrored prediction "
         "for (−x, y, −tx, ty, −q/p); an exact transport through a mirror-symmetric "
         "field has none."
@@ -322,8 +324,8 @@ def limits(
         found_limits.append("For over 5% of the tracks the Jacobian misses its goal.")
     if type(field).__name__ == "GaussSeed":
         found_limits.append(
-            "The seed field is no solution of Maxwell's equations and stronger than a "
-            "real spectrometer dipole; it serves as a benchmark only."
+            "The seed field is no solution of Maxwell's equations; it serves as a "
+            "benchmark only."
         )
     if published:
         found_limits.append(

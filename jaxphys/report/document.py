@@ -189,7 +189,7 @@ class Report:
         if rows:
             rows.append(("sum", total, 100.0 if total else None))
         return Table(
-            "Wall time of each stage.",
+            "Wall time of each stage before this report was made.",
             ["stage", Column("time", "s"), Column("share", "%")],
             rows,
             emphasis=[len(rows) - 1],

@@ -8,12 +8,12 @@ import pathlib
 import numpy as np
 import tqdm
 
+from jaxphys.data.files import write_json
 from jaxphys.track_extrapolator.dataset_files import (
     TrackSet,
     difference,
     read_shard_metadata,
     shard_path,
-    write_json,
     write_shard,
 )
 from jaxphys.track_extrapolator.field import Field, GaussSeed, field_hash

@@ -4,7 +4,6 @@ Every file is written under a temporary name and renamed when it is complete, so
 that has its final name is whole.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxphys.data.files import replace_file, write_json
 from jaxphys.track_extrapolator.propagate import track_ok
 
 COLUMNS = (
@@ -67,30 +67,6 @@ class TrackSet:
             self.ok[index],
             self.metadata,
         )
-
-
-@contextlib.contextmanager
-def replace_file(path, mode="wb"):
-    """Opens a temporary file that becomes `path` when the block ends without error."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, mode) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_json(path, content: dict) -> None:
-    """Writes a dictionary as an indented JSON file."""
-    with replace_file(path, "w") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
 
 
 def write_legacy(folder, name: str, tracks: TrackSet) -> None:
@@ -231,7 +207,32 @@ def _merge(paths):
         raise ValueError(
             f"{paths[-1]}: shards end at row {row}, expected {first['samples']}"
         )
-    data = np.concatenate(parts)
+    return _from_columns(np.concatenate(parts), first)
+
+
+def read_table(path) -> TrackSet:
+    """Reads tracks from any one Parquet file with the columns `COLUMNS` (float64).
+
+    Raises:
+        ValueError: If it is not readable, lacks a column or holds a NaN.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path}: not a readable Parquet file: {error}") from error
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if missing:
+        raise ValueError(f"{path}: columns missing: {', '.join(missing)}")
+    columns = [table[name].cast(pa.float64()).to_numpy() for name in COLUMNS]
+    data = np.column_stack(columns)
+    require_finite(path, data[:, [*range(7), 11]])
+    return _from_columns(data, {})
+
+
+def _from_columns(data, metadata):
     z_in, z_out = data[:, 5], data[:, 5] + data[:, 6]
     target = np.ascontiguousarray(data[:, 7:11])
     return TrackSet(
@@ -241,7 +242,7 @@ def _merge(paths):
         _shared(z_in),
         _shared(z_out),
         track_ok(target),
-        first,
+        metadata,
     )
 
 

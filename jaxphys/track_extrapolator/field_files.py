@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 
-from jaxphys.track_extrapolator.dataset_files import replace_file
+from jaxphys.data.files import replace_file
 from jaxphys.track_extrapolator.field import MultipoleField
 
 TESLA_PEAK = (0.1, 10.0)

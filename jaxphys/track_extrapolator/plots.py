@@ -29,7 +29,7 @@ def error_histogram(errors: Mapping[str, np.ndarray]) -> Picture:
     name = "error_histogram"
     caption = (
         "Position error of every test track, in bins of equal ratio. "
-        "What lies outside of the axis is counted in the legend."
+        "Tracks outside of the axis, if any, are counted in the legend."
     )
     positive = {k: e[np.isfinite(e) & (e > 0)] for k, e in errors.items()}
     shown = [e for e in positive.values() if e.size]

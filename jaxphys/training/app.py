@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 
 from jaxphys import config as configs
 from jaxphys.training.checkpoint import Checkpointer
-from jaxphys.training.loop import FitResult, fit
+from jaxphys.training.loop import FitResult, NonFiniteError, fit
 from jaxphys.training.mesh import make_mesh, to_host
 from jaxphys.training.preemption import EXIT_CODE, Preempted, Preemption
 from jaxphys.training.task import Interval, Task
@@ -27,7 +27,15 @@ from jaxphys.training.writer import Console, Writer
 CONFIG_FILE = "config.flags"
 CHECKPOINTS = "checkpoints"
 # These say what one call does, not what the run is.
-_PER_CALL = ("mode", "workdir", "resume", "output", "plain_log", "seeds")
+_PER_CALL = (
+    "mode",
+    "workdir",
+    "resume",
+    "output",
+    "plain_log",
+    "traceback",
+    "seeds",
+)
 
 
 @dataclasses.dataclass
@@ -83,7 +91,7 @@ def _parse(config_class: type[configs.RunConfig], argv: Sequence[str]) -> Any:
     try:
         config = configs.parse_command_line(config_class, argv[1:], flags.FLAGS)
         given = configs.given_flags(config_class, flags.FLAGS)
-        config = resolve(config, given)
+        config = resolve(_absolute_paths(config), given)
         _intervals(config)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -111,6 +119,19 @@ def _main(modes: Mapping[str, Mode], parsed: tuple[Any, Session]) -> None:
     except Preempted as stop:
         print(stop, file=sys.stderr)
         sys.exit(EXIT_CODE)
+    except (ValueError, OSError, ImportError, NonFiniteError) as error:
+        if config.traceback:
+            raise
+        print(f"error: {error}\n(--traceback shows where it arose)", file=sys.stderr)
+        sys.exit(1)
+
+
+def _absolute_paths(config: Any) -> Any:
+    """A run must find its files again from any folder."""
+    found = {name: getattr(config, name) for name in config.PATHS}
+    return config.replace(
+        **{name: os.path.abspath(path) for name, path in found.items() if path}
+    )
 
 
 def _intervals(config: configs.RunConfig) -> tuple[Interval, Interval]:
@@ -216,6 +237,21 @@ def open_checkpoints(config: configs.RunConfig, task: Task | None) -> Checkpoint
         keep_latest=config.keep_checkpoints,
         keep_every=config.keep_every,
     )
+
+
+def find_checkpoint(config: configs.RunConfig) -> int | None:
+    """Returns the step that --resume means; None for a fresh start.
+
+    Raises:
+      ValueError: there is no such checkpoint.
+    """
+    folder = pathlib.Path(config.workdir) / CHECKPOINTS
+    if not folder.is_dir():
+        if config.resume in ("auto", "none"):
+            return None
+        raise ValueError(f"--resume={config.resume}: no checkpoint in {folder}")
+    with contextlib.closing(Checkpointer(folder, read_only=True)) as keeper:
+        return keeper.find(config.resume)
 
 
 def train(config: configs.RunConfig, task: Task, rounds: int) -> FitResult:

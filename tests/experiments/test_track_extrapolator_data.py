@@ -8,7 +8,7 @@ import pytest
 
 from experiments.track_extrapolator import data
 from experiments.track_extrapolator.config import Config
-from jaxphys.track_extrapolator import datagen, parametrisation
+from jaxphys.track_extrapolator import datagen, field_files, parametrisation
 from jaxphys.track_extrapolator.dataset_files import TrackSet
 from jaxphys.track_extrapolator.field import GaussSeed
 from jaxphys.track_extrapolator.propagate import propagate
@@ -138,9 +138,36 @@ def test_uniform_planes_become_inputs():
     assert arrays["inputs"][:, 5].std() == pytest.approx(1, rel=1e-5)
 
 
+def write_map(path, z_last):
+    axes = [np.linspace(-1000, 1000, 5)] * 2 + [np.linspace(2000, z_last, 9)]
+    values = np.zeros((9, 5, 5, 3))
+    values[..., 1] = 1.0
+    spacing = np.array([axis[1] - axis[0] for axis in axes])
+    minimum = np.array([axis[0] for axis in axes])
+    found = field_files.FieldMap(values, minimum, spacing, 1 / spacing)
+    field_files.write_twodip(path, found)
+
+
+def test_a_map_that_ends_between_the_planes_is_refused(tmp_path):
+    write_map(tmp_path / "short.txt", 6000)
+    config = Config(field="grid", field_file=str(tmp_path / "short.txt"), samples=50)
+    with pytest.raises(ValueError, match="from z = 2000 to 6000 mm, the tracks from"):
+        data.simulate(config, tmp_path / "data")
+
+
+def test_tracks_beside_the_map_are_counted(tmp_path, capsys):
+    write_map(tmp_path / "narrow.txt", 8000)
+    config = Config(field="grid", field_file=str(tmp_path / "narrow.txt"), samples=50)
+    data.simulate(config, tmp_path / "data")
+    assert "of 50 tracks begin or end beside the field map" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        ({"name": "a/b"}, "--name='a/b'"),
+        ({"polarity": 0.0}, "--polarity=0"),
+        ({"seeds": (0, 0)}, "a seed is given twice"),
         ({"hidden": (3,)}, "--hidden=3 goes with --model=custom"),
         ({"loss": "raw"}, "--loss=raw goes with --parametrisation=absolute"),
         ({"p_min": 9.0, "p_max": 3.0}, "--p_min=9.0 is above --p_max=3.0"),

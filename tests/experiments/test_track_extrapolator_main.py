@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
@@ -102,7 +103,9 @@ def test_prediction_file_equals_load_run(trained, tmp_path):
     )
     table = pyarrow.parquet.read_table(output)
     expected = jaxphys.load_run(trained).predict(states[:, :5].astype(np.float64))
-    assert table.column_names == ["x_out", "y_out", "tx_out", "ty_out", "ok"]
+    names = ["x_out", "y_out", "tx_out", "ty_out", "ok", "in_range"]
+    assert table.column_names == names
+    assert table["in_range"].to_numpy()[:510].all()
     np.testing.assert_array_equal(table["x_out"].to_numpy(), expected[:, 0])
     np.testing.assert_array_equal(table["ty_out"].to_numpy(), expected[:, 3])
 
@@ -191,8 +194,62 @@ def test_table_without_a_column_is_named(trained, tmp_path):
 def test_prediction_between_other_planes_is_refused(trained, tmp_path):
     path = tmp_path / "states.csv"
     path.write_text("x,y,tx,ty,qop,z_in,dz\n1,2,0.1,0.2,1e-4,3000,5000\n")
-    with pytest.raises(ValueError, match="trained at 7000"):
+    with pytest.raises(ValueError, match=r"row 0: dz is 5000.0 mm.* trained at 4000"):
         run("--mode=predict", f"--workdir={trained}", f"--data={path}")
+    np.save(tmp_path / "six.npy", [[1, 2, 0.1, 0.2, 1e-4, 4000], [1, 2, 0, 0, 1e-4, 5]])
+    with pytest.raises(ValueError, match=r"six.npy: row 1: dz is 5.0 mm"):
+        run("--mode=predict", f"--workdir={trained}", f"--data={tmp_path / 'six.npy'}")
+
+
+def test_tracks_unlike_the_training_are_flagged_and_columns_kept(trained, tmp_path):
+    path, out = tmp_path / "states.csv", tmp_path / "out.csv"
+    path.write_text(
+        "event,x,y,tx,ty,qop\n7,1,2,0.1,0.2,1e-4\n8,1,2,0.1,0.2,1e-3\n"
+        "9,4000,2,0.1,0.2,-1e-4\n"
+    )
+    run("--mode=predict", f"--workdir={trained}", f"--data={path}", f"--output={out}")
+    table = pyarrow.csv.read_csv(out)
+    assert table["event"].to_pylist() == [7, 8, 9]
+    assert table["in_range"].to_pylist() == [True, False, False]
+
+
+def test_output_of_another_kind_is_refused(trained, tmp_path):
+    path = tmp_path / "states.csv"
+    path.write_text("x,y,tx,ty,qop\n1,2,0.1,0.2,1e-4\n")
+    with pytest.raises(ValueError, match=r"ends in .parquet or .csv"):
+        run(
+            "--mode=predict",
+            f"--workdir={trained}",
+            f"--data={path}",
+            f"--output={tmp_path / 'out.root'}",
+        )
+
+
+def test_a_parquet_file_of_ones_own_can_be_evaluated(trained, tmp_path):
+    table = pyarrow.parquet.read_table(
+        trained / "data/train-00000-of-00001.parquet"
+    ).slice(100, 40)
+    path = tmp_path / "own.parquet"
+    pyarrow.parquet.write_table(table.replace_schema_metadata(None), path)
+    run(
+        "--mode=evaluate",
+        f"--workdir={trained}",
+        f"--data={path}",
+        f"--output={tmp_path / 'own'}",
+    )
+    content = json.loads((tmp_path / "own/track_mlp_metadata.json").read_text())
+    assert content["training"]["test_samples"] == 40
+    report = json.loads((tmp_path / "own/report.json").read_text())
+    assert report["numbers"]["published"] == []
+
+
+def test_data_that_cannot_hold_the_truth_is_refused(trained):
+    with pytest.raises(ValueError, match="expected a folder with the data set"):
+        run(
+            "--mode=evaluate",
+            f"--workdir={trained}",
+            f"--data={trained / 'data/X_train.npy'}",
+        )
 
 
 def test_a_mode_that_needs_a_run_says_so(tmp_path):

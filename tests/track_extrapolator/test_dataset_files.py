@@ -1,18 +1,16 @@
 """Files of track sets: round trips, completeness, and errors that name file and row."""
 
 import itertools
-import json
 
 import numpy as np
 import pytest
 
-from jaxphys.track_extrapolator import dataset_files
+from jaxphys.data import files
 from jaxphys.track_extrapolator.dataset_files import (
     COLUMNS,
     TrackSet,
     read_dataset,
     read_pairs,
-    replace_file,
     shard_path,
     write_legacy,
     write_shard,
@@ -222,26 +220,11 @@ def test_generated_pairs_are_read_and_checked(tmp_path):
         read_pairs(path)
 
 
-def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "data.bin"
-    path.write_bytes(b"old")
-
-    def interrupted():
-        with replace_file(path) as file:
-            file.write(b"half")
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        interrupted()
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["data.bin"]
-
-
 def test_a_failing_shard_leaves_no_file(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(dataset_files.os, "fsync", fail)
+    monkeypatch.setattr(files.os, "fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         write_shards(tmp_path, tracks(), [0, 10])
     assert list(tmp_path.iterdir()) == []
@@ -253,8 +236,3 @@ def test_rows_select_planes_with_their_tracks():
     np.testing.assert_array_equal(part.z_in, np.asarray(data.z_in)[[2, 5]])
     assert len(part) == 2
     assert tracks().rows(slice(0, 4)).z_in == 3000.0
-
-
-def test_json_is_written_whole(tmp_path):
-    dataset_files.write_json(tmp_path / "a.json", {"b": [1, 2]})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"b": [1, 2]}

@@ -33,7 +33,7 @@ def test_states_come_back_from_every_format(tmp_path, kind):
     found = predict.read_states(write(tmp_path, kind, state))
     np.testing.assert_allclose(found.state, state, rtol=1e-15)
     assert found.z_in is None
-    assert found.z_out is None
+    assert found.dz is None
 
 
 @pytest.mark.parametrize("kind", [".csv", ".parquet"])
@@ -41,7 +41,7 @@ def test_planes_of_a_table_are_those_of_its_columns(tmp_path, kind):
     columns = {"z_in": np.array([3000.0, 2900.0]), "dz": np.array([4000.0, 4100.0])}
     found = predict.read_states(write(tmp_path, kind, random_states(2), **columns))
     np.testing.assert_array_equal(found.z_in, [3000, 2900])
-    np.testing.assert_array_equal(found.z_out, [7000, 7000])
+    np.testing.assert_array_equal(found.dz, [4000, 4100])
 
 
 def test_file_that_cannot_be_read_is_named(tmp_path):
@@ -70,13 +70,14 @@ def test_prediction_keeps_the_order_of_the_rows_and_flags_bad_ones(tmp_path):
     surrogate, state = random_surrogate(), random_states(6)
     state[4, 0] = 1e6  # far outside of the detector
     path = tmp_path / "new" / "out.parquet"
-    path.parent.mkdir()
-    count, bad = predict.write_prediction(path, surrogate, predict.States(state))
+    states = predict.States(tmp_path / "in.npy", state)
+    found = predict.write_prediction(path, surrogate, states)
     table = pq.read_table(path)
     expected = surrogate.predict(state)
     for i, name in enumerate(("x_out", "y_out", "tx_out", "ty_out")):
         np.testing.assert_array_equal(table[name].to_numpy(), expected[:, i])
-    assert (count, bad) == (6, 6 - int(np.sum(table["ok"].to_numpy())))
+    not_ok = 6 - int(np.sum(table["ok"].to_numpy()))
+    assert found == {"tracks": 6, "not_ok": not_ok, "out_of_range": 0}
     assert not table["ok"][4].as_py()
 
 

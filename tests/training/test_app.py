@@ -220,7 +220,7 @@ def test_seeds_train_one_run_each_and_are_summarised(tmp_path, undo_precision):
 
 
 def test_member_of_an_ensemble_is_resumed_under_the_same_rules(
-    tmp_path, undo_precision
+    tmp_path, undo_precision, capsys
 ):
     seen = []
     modes = {"train": lambda config, session: seen.append(config)}
@@ -230,8 +230,13 @@ def test_member_of_an_ensemble_is_resumed_under_the_same_rules(
     run_main(config, modes, given)
     assert seen[0].rate == 0.5
     config = call(f"--workdir={tmp_path}", "--seeds=1", "--rate=0.2")
-    with pytest.raises(ValueError, match=r"--rate: was 0.5, now 0.2"):
+    with pytest.raises(SystemExit) as stopped:
         run_main(config, modes, [*given, "rate"])
+    assert stopped.value.code == 1
+    assert "--rate: was 0.5, now 0.2" in capsys.readouterr().err
+    shown = config.replace(traceback=True)
+    with pytest.raises(ValueError, match=r"--rate: was 0.5, now 0.2"):
+        run_main(shown, modes, [*given, "rate", "traceback"])
 
 
 def train(folder, *arguments, **changes):

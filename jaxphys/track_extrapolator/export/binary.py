@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxphys.data.files import replace_file
 from jaxphys.nn.mlp import check_activation
-from jaxphys.track_extrapolator.dataset_files import replace_file
 from jaxphys.track_extrapolator.export import jxte
 from jaxphys.track_extrapolator.surrogate import (
     STATE_NAMES,
