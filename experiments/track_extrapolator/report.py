@@ -126,7 +126,7 @@ def write_report(
     if published:
         sections.add_published(report, ours, published)
     sections.add_physics(report, ours, surrogate, field)
-    sections.add_training(report, columns)
+    sections.add_training(report, columns, training or {})
     limits = sections.limits(ours, surrogate, published, field)
     report.add_section("Known limits", limits)
     directory = pathlib.Path(directory)

@@ -286,11 +286,20 @@ def add_physics(
     )
 
 
-def add_training(report: Report, columns: Mapping[str, np.ndarray]) -> None:
-    """Adds the curves of the loss and the learning rate."""
+def add_training(
+    report: Report, columns: Mapping[str, np.ndarray], training: Mapping[str, Any]
+) -> None:
+    """Adds the size of the training and the curves of loss and learning rate."""
     losses = {"train_loss": "training", "val_loss": "validation"}
+    text = ""
+    if "train_samples" in training and "val_samples" in training:
+        text = (
+            f"{training['train_samples']:,} tracks for training and "
+            f"{training['val_samples']:,} for validation."
+        )
     report.add_section(
         "Training",
+        text,
         figures=[
             figures.training_curves(
                 columns, losses, rate="learning_rate", best="val_loss"

@@ -11,10 +11,10 @@ from jaxphys.report.figures import Picture
 from jaxphys.track_extrapolator.metrics import MOMENTUM_BINS
 
 _NETWORK, _TAIL, _GREY = "#3f6fd8", "#e42536", "#717581"
-_OTHERS = ("#f89c20", "#964a8b", "#2f9e72", "#9c9ca1", "#7a21dd", "#8c5a2b")
+_OTHERS = ("#f89c20", "#964a8b", "#2f9e72", "#9c9ca1", "#3b4250", "#8c5a2b")
 _GROUP_COLORS = {"network": _NETWORK, "rk4": _TAIL, "other": "#3b4250"}
 _BATCH_LOOKS = (("o", 9), ("s", 6), ("^", 6), ("v", 5), ("D", 4))  # marker, size
-_LINES = ("--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
+_LINES = ("--", "-.", ":", (0, (5, 1)), "-")
 
 
 def error_histogram(errors: Mapping[str, np.ndarray]) -> Picture:

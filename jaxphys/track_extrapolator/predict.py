@@ -179,9 +179,11 @@ def in_training_range(surrogate: Surrogate, state: np.ndarray) -> np.ndarray:
     A network knows nothing outside: its error there is not the reported one. True
     everywhere where the range is unknown (files of other programs).
     """
-    ranges = surrogate.metadata.get("training_range")
+    ranges = surrogate.metadata.get("training_range", {})
     inside = np.ones(len(state), bool)
-    for column, name in enumerate(STATE_NAMES if ranges else ()):
+    for column, name in enumerate(STATE_NAMES):
+        if name not in ranges:
+            continue
         value = np.abs(state[:, 4]) if name == "qop" else state[:, column]
         low, high = ranges[name]
         slack = 1e-3 * (high - low)  # the drawn sample does not touch its limits
