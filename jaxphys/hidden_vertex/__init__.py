@@ -1,0 +1,1 @@
+"""Unsupervised anomaly detection on jets as graphs: graph autoencoders."""

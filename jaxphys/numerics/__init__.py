@@ -1,0 +1,1 @@
+"""Linear algebra with safe gradients and operations on masked segments."""
