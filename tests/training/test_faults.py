@@ -129,7 +129,7 @@ def test_full_disk_names_the_folder_and_leaves_earlier_checkpoints_intact(
     limit = (run / "model.bin").stat().st_size + 2**15
     status, output = commands.run(**settings, epochs=500, file_limit=limit)
     assert status == 1, output
-    (message,) = [x for x in output.splitlines() if x.startswith("OSError: ")]
+    (message,) = [x for x in output.splitlines() if x.startswith("error: ")]
     assert f"{run / 'checkpoints'}: checkpoint of step " in message
     known = checkpoints_of(run)
     assert f"could not be written; the complete ones are of steps {known}" in message
@@ -177,7 +177,7 @@ def test_nan_in_training_stops_with_its_name_and_step(commands, data, tmp_path):
         epochs=3,
     )
     assert status == 1
-    assert "NonFiniteError: train_loss is not finite in step " in output
+    assert "error: train_loss is not finite in step " in output
     last = metrics_of(tmp_path / "run")[-1]
     assert last["not_finite"] == "train_loss"
     assert f"in step {last['at']} " in output
