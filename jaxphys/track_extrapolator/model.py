@@ -151,8 +151,3 @@ def input_jacobian(model: TrackMLP, variables: Mapping, x: Array) -> jax.Array:
 
     columns = jax.vmap(push)(jnp.eye(x.shape[-1], dtype=x.dtype))  # [n_in, N, n_out]
     return jnp.transpose(columns, (1, 2, 0))  # [N, n_out, n_in]
-
-
-def mean_squared_error(prediction: Array, target: Array) -> jax.Array:
-    """Returns the plain mean over batch and outputs, units mixed as in the original."""
-    return jnp.mean(jnp.square(prediction - target))

@@ -48,14 +48,3 @@ def scale_by_adam(
         return moved, optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
 
     return optax.GradientTransformation(init, update)
-
-
-def adamw(
-    learning_rate: float, weight_decay: float = 1e-2, **moments: float
-) -> optax.GradientTransformation:
-    """Returns `torch.optim.AdamW` with a fixed rate; `moments` are b1, b2 and eps."""
-    return optax.chain(
-        scale_by_adam(**moments),
-        optax.add_decayed_weights(weight_decay),
-        optax.scale_by_learning_rate(learning_rate),
-    )

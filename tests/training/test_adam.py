@@ -9,7 +9,8 @@ import optax
 import pytest
 import torch
 
-from jaxphys.training.adam import adamw, scale_by_adam
+from jaxphys.training.adam import scale_by_adam
+from jaxphys.training.optimizers import make_optimizer
 
 
 @pytest.mark.parametrize("b1", [0.9, 0.0])
@@ -19,7 +20,7 @@ def test_many_steps_equal_torch_adamw(b1):
     gradients = rng.normal(size=(100, 5, 3)).astype(np.float32)
     weights = torch.nn.Parameter(torch.from_numpy(start.copy()))
     other = torch.optim.AdamW([weights], 1e-3, (b1, 0.999), weight_decay=0.1)
-    optimizer = adamw(1e-3, 0.1, b1=b1)
+    optimizer = make_optimizer("adamw", 1e-3, weight_decay=0.1, betas=(b1, 0.999))
 
     def step(carry, gradient):
         params, state = carry
