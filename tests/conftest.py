@@ -24,7 +24,9 @@ def pytest_configure(config):
     # grain reads absl flags as soon as it starts a thread
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
-    cache = config.cache.mkdir("jax")
+    # one cache a process: an entry that another one is writing would be read half
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    cache = config.cache.mkdir(f"jax_{worker}")
     jax.config.update("jax_compilation_cache_dir", str(cache))
 
 
