@@ -34,8 +34,15 @@ ONNX = ["onnx>=1.17", "onnxruntime>=1.20"]
 EXTRAS = {
     "cuda12": ["jax[cuda12]>=0.10"],
     "cuda13": ["jax[cuda13]>=0.10"],
-    "events": ["pythia8mc==8.317.2", "fastjet>=3.4", "pyacts==48.1.0"],
-    "md": ["MDAnalysis>=2.7", "ase>=3.23"],
+    "events": [
+        "pythia8mc==8.317.2",  # newer ones are published as source only
+        "fastjet>=3.5.2",
+        "awkward>=2.6",
+        "vector>=1.4",
+        "importlib_metadata<8.8",
+        "pyacts==48.1.0",
+    ],
+    "md": ["MDAnalysis>=2.7", "ase>=3.23", "matscipy>=1.1"],
     "remote": ["pelicanfs>=1.0"],
     "ode": ODE,
     "onnx": ONNX,
@@ -65,6 +72,7 @@ setup(
     packages=find_packages(include=["jaxphys", "jaxphys.*", "experiments*"]),
     package_data={
         "jaxphys.report": ["*.jinja"],
+        "jaxphys.hidden_vertex": ["sample.parquet"],
         "experiments": ["*/flags/*.flags", "*/README.md", "launch/*"],
     },
     install_requires=REQUIRED,

@@ -21,6 +21,7 @@ import tqdm
 from jaxphys.data.files import replace_file, write_json
 from jaxphys.hidden_vertex.events import READ_ROWS, Events, Source
 from jaxphys.hidden_vertex.graphs import aggregate, features, knn_table, radius_table
+from jaxphys.hidden_vertex.jets import KINDS, event_frame, find_jets, jets_frame
 from jaxphys.hidden_vertex.readers import open_source
 from jaxphys.hidden_vertex.store import (
     ARRAYS,
@@ -36,6 +37,7 @@ from jaxphys.hidden_vertex.store import (
 
 # (particles [N, 3], offset [E + 1]) -> name -> [E]
 Observables = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
+_FRAMES = {"jets": jets_frame, "event": event_frame}
 _EMPTY_NAMED = 100  # rows without particles that meta.json lists
 
 
@@ -48,6 +50,8 @@ class Recipe:
         periodic_phi: Neighbours across phi = pi.
         radius: Store the radius graph too; 0: not.
         with_ax: Store the mean of the features over a particle and its neighbours.
+        views: Store what a model of "jets" or of whole events ("event") sees.
+        jets: How the jets of the views are found, "cones" or "fastjet".
         observables: Function of the events that can be pickled, or None.
         read_rows: Rows of a chunk, also of a read.
     """
@@ -56,6 +60,8 @@ class Recipe:
     periodic_phi: bool = False
     radius: float = 0.0
     with_ax: bool = False
+    views: tuple[str, ...] = ()
+    jets: str = "cones"
     observables: Observables | None = None
     read_rows: int = READ_ROWS
 
@@ -67,14 +73,25 @@ class Recipe:
             )
         if self.with_ax and not self.k:
             raise ValueError("with_ax: needs neighbours, got k=0")
+        # a string is no tuple of names, though all its letters can be looked up
+        known = isinstance(self.views, tuple) and set(self.views) <= set(_FRAMES)
+        if not known or self.jets not in KINDS:
+            raise ValueError(
+                f"views, jets: expected a tuple of {tuple(_FRAMES)} and one of {KINDS},"
+                f" got {self.views!r} and {self.jets!r}"
+            )
 
     def describe(self) -> dict[str, Any]:
         """Returns plain JSON values that tell this recipe from another."""
         named = self.observables and (
             f"{self.observables.__module__}.{self.observables.__qualname__}"
         )
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values["views"] = sorted(self.views)
+        if not self.views:  # so that stores from before there were views are equal
+            del values["views"], values["jets"]
         return {
-            **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)},
+            **values,
             "observables": named,
             "metric": "periodic" if self.periodic_phi else "euclidean",
             "feature_version": FEATURE_VERSION,
@@ -234,6 +251,9 @@ def chunk_arrays(events: Events, recipe: Recipe) -> dict[str, np.ndarray]:
     if recipe.radius:
         edges, edge_offset = radius_table(x[:, 1:], offset, recipe.radius)
         arrays["edge"], arrays["edge_size"] = edges.T.copy(), np.diff(edge_offset)
+    if recipe.views:
+        jets = find_jets(x, offset, recipe.jets)
+        arrays |= {name: _FRAMES[name](jets) for name in recipe.views}
     if recipe.observables is not None:
         found = recipe.observables(x, offset)
         columns = [np.asarray(v, np.float32) for v in found.values()]
@@ -321,17 +341,17 @@ def _join_large(folder, paths, counts):
     """Writes the arrays of a row per particle, edge or event; never holds one whole."""
     with np.load(paths[0]) as first:
         shapes = {name: first[name].shape for name in ARRAYS if name in first.files}
-    columns = {name: shape[1] for name, shape in shapes.items() if len(shape) == 2}
-    for name in columns:
+    shapes = {name: shape[1:] for name, shape in shapes.items() if len(shape) > 1}
+    for name, row in shapes.items():
         kind, counted, _ = ARRAYS[name]
-        shape = (counts[counted], columns[name])
+        shape = (counts[counted], *row)
         with replace_file(folder / f"{name}.npy") as file:
             header = {"descr": np.dtype(kind).str, "fortran_order": False}
             np.lib.format.write_array_header_1_0(file, {**header, "shape": shape})
             for path in paths:
                 part = np.ascontiguousarray(_load(path, name), kind)
                 file.write(part.data)
-    return columns
+    return {name: row[0] for name, row in shapes.items()}
 
 
 def _offset(size):

@@ -1,17 +1,22 @@
 """Parquet files of events as lists of integers: ln pT, eta and phi in fixed steps."""
 
 import dataclasses
+import json
 import pathlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from jaxphys.data.files import replace_file
 from jaxphys.hidden_vertex.events import (
     Events,
     describe_file,
     drop_empty,
     row_numbers,
 )
+
+STEPS = {"logpt": 0.002, "eta": 0.001, "phi": 0.001}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -152,3 +157,92 @@ def open_ragged_parquet(path, allow_unlabelled: bool = False) -> RaggedParquet:
         np.arange(rows) if event is None else row_numbers(path, event.to_numpy(), rows)
     )
     return RaggedParquet(path, rows, labelled, row_id, (logpt, eta, phi), edges)
+
+
+def write_ragged_parquet(
+    path,
+    events: Events | Iterable[Events],
+    signal_point: tuple[float, float, float] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    compression_level: int = 9,
+) -> pathlib.Path:
+    """Writes events in steps of 0.002 in ln pT and 0.001 in eta and phi.
+
+    The particles of an event are put in the order of eta, which packs well.
+
+    Args:
+        path: The file; it appears when it is whole.
+        events: All, or blocks of them with equal columns; a block is a row group.
+        signal_point: Masses m_v, m_x, m_y in GeV of the events with label 1; adds the
+            column signal_point (0 background, 1 this point).
+        metadata: Name -> what JSON can hold; stored in the schema.
+        compression_level: Of zstd, 1 (fast) to 22 (small).
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If a particle cannot be written in these steps.
+    """
+    import pyarrow.parquet as pq
+
+    path, blocks = (
+        pathlib.Path(path),
+        [events] if isinstance(events, Events) else events,
+    )
+    stored = {f"{name}_step": str(step) for name, step in STEPS.items()}
+    stored["units"] = "logpt: ln(pT/GeV); each in steps, see logpt_step ..."
+    stored |= {name: json.dumps(value) for name, value in (metadata or {}).items()}
+    if signal_point is not None:
+        stored["signal_points"] = json.dumps([list(signal_point)])
+    packing = {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in STEPS}
+    with replace_file(path) as file:
+        writer = None
+        for block in blocks:
+            table = _table(path, block, signal_point is not None)
+            table = table.replace_schema_metadata(stored)
+            if writer is None:
+                writer = pq.ParquetWriter(
+                    file,
+                    table.schema,
+                    compression="zstd",
+                    compression_level=compression_level,
+                    use_dictionary=False,
+                    column_encoding=packing,
+                )
+            writer.write_table(table, row_group_size=max(len(table), 1))
+        if writer is None:
+            raise ValueError(f"{path}: no block of events to write")
+        writer.close()
+    return path
+
+
+def _table(path, events, with_point):
+    import pyarrow as pa
+
+    size = np.diff(events.offset)
+    row = np.repeat(np.arange(len(size)), size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.log(events.particles[:, 0]), *events.particles[:, 1:].T
+    numbers = np.stack(
+        [np.round(v / step) for v, step in zip(values, STEPS.values(), strict=True)]
+    )
+    bad = np.argwhere(~(np.abs(numbers) <= np.iinfo(np.int16).max))
+    if len(bad):
+        column, particle = bad[0].tolist()
+        raise ValueError(
+            f"{path}: event {events.event_id[row[particle]]}, column "
+            f"{list(STEPS)[column]}: expected a number that fits 16 bits in steps of "
+            f"{list(STEPS.values())[column]}, got the particle (pT, eta, phi) = "
+            f"{events.particles[particle].tolist()}"
+        )
+    numbers = numbers.astype(np.int16)[:, np.lexsort((numbers[1], row))]
+    columns = {"event": pa.array(events.event_id.astype(np.int32))}
+    if events.label is not None:
+        columns["label"] = pa.array(events.label.astype(np.int8))
+        if with_point:
+            columns["signal_point"] = columns["label"]
+    offset = pa.array((events.offset - events.offset[0]).astype(np.int32))
+    for name, column in zip(STEPS, numbers, strict=True):
+        columns[name] = pa.ListArray.from_arrays(offset, pa.array(column))
+    return pa.table(columns)

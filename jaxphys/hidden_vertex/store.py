@@ -1,7 +1,8 @@
 """The ragged store: events as memory-mapped arrays, any event is one slice.
 
 A folder with x.npy, offset.npy, label.npy, event_id.npy, the optional neighbour.npy,
-ax.npy, edge.npy with edge_offset.npy, observables.npy, and meta.json.
+ax.npy, edge.npy with edge_offset.npy, observables.npy, jets.npy or event.npy (what a
+model of jets or of whole events sees), and meta.json.
 """
 
 import dataclasses
@@ -14,22 +15,25 @@ import numpy as np
 
 from jaxphys.hidden_vertex.events import Events
 from jaxphys.hidden_vertex.graphs import features
+from jaxphys.hidden_vertex.jets import CONSTITUENTS, JETS, PARTICLES
 
 FORMAT = "jaxphys hidden_vertex store"
 VERSION = 1
 # of how particles become features and graphs: a change makes old stores unusable
 FEATURE_VERSION = 1
-# name -> (type, what the rows are, columns: None for a vector, 0 if meta.json tells)
-ARRAYS: dict[str, tuple[str, str, int | None]] = {
-    "x": ("float32", "particles", 3),
-    "offset": ("int64", "events + 1", None),
-    "label": ("int8", "events", None),
-    "event_id": ("int64", "events", None),
-    "neighbour": ("uint16", "particles", 0),
-    "ax": ("float32", "particles", 3),
-    "edge": ("uint16", "edges", 2),
-    "edge_offset": ("int64", "events + 1", None),
-    "observables": ("float32", "events", 0),
+# name -> (type, what the rows are, shape of a row: a 0 in it if meta.json tells)
+ARRAYS: dict[str, tuple[str, str, tuple[int, ...]]] = {
+    "x": ("float32", "particles", (3,)),
+    "offset": ("int64", "events + 1", ()),
+    "label": ("int8", "events", ()),
+    "event_id": ("int64", "events", ()),
+    "neighbour": ("uint16", "particles", (0,)),
+    "ax": ("float32", "particles", (3,)),
+    "edge": ("uint16", "edges", (2,)),
+    "edge_offset": ("int64", "events + 1", ()),
+    "observables": ("float32", "events", (0,)),
+    "jets": ("float32", "events", (JETS, CONSTITUENTS, 3)),
+    "event": ("float32", "events", (PARTICLES, 3)),
 }
 # log pT of a particle: 20 would be 5e8 GeV, so larger values are no logarithms
 MOST_LOG_PT = 20.0
@@ -52,6 +56,8 @@ class Store:
         edge: [M, 2] uint16 sender, receiver within the event, of the radius graph.
         edge_offset: [E + 1] int64.
         observables: [E, F] float32, named in meta["observables"].
+        jets: [E, 2, 48, 3] float32, see `jaxphys.hidden_vertex.jets.jets_frame`.
+        event: [E, 128, 3] float32, see `jaxphys.hidden_vertex.jets.event_frame`.
     """
 
     folder: pathlib.Path
@@ -65,6 +71,8 @@ class Store:
     edge: np.ndarray | None = None
     edge_offset: np.ndarray | None = None
     observables: np.ndarray | None = None
+    jets: np.ndarray | None = None
+    event: np.ndarray | None = None
 
     def __len__(self):
         return len(self.event_id)
@@ -174,11 +182,10 @@ def open_store(folder) -> Store:
 
 
 def _open_array(folder, name, meta):
-    kind, counted, columns = ARRAYS[name]
+    kind, counted, row = ARRAYS[name]
     counts = {key: meta[key] for key in ("events", "particles", "edges")}
     shape = (meta["events"] + 1 if counted == "events + 1" else counts[counted],)
-    if columns is not None:
-        shape += (columns or meta["columns"][name],)
+    shape += tuple(n or meta["columns"][name] for n in row)
     path = folder / f"{name}.npy"
     try:
         # an empty file cannot be mapped

@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,13 +16,14 @@ from jaxphys.training.checkpoint import Checkpointer
 from jaxphys.training.compiled import Compiled
 from jaxphys.training.mesh import process_rows, to_host
 from jaxphys.training.preemption import Preempted, Preemption
-from jaxphys.training.task import Interval, Progress, Task, TrainState
+from jaxphys.training.task import Interval, Progress, Task, TrainState, weighted_means
 from jaxphys.training.writer import Console, Writer
 
 PyTree = Any
 # A call of more steps would answer SIGTERM late; fewer would be bound by dispatch.
 MOST_STEPS_PER_CALL = 512
 STACK_BYTES = 2**25  # of batches that are not on the device already
+PLACED_BYTES = 2**28  # of an evaluation's batches that stay on the device
 
 
 class NonFiniteError(ArithmeticError):
@@ -98,6 +99,7 @@ def fit(
         )
         checkpointer.forget_after(resume)
         run.saved_step = resume
+        run.take_up()
     else:
         run.state = run.compiled.init()
         run.progress = Progress(phase=task.first_phase)
@@ -142,9 +144,20 @@ class Run:
         self._eval_stacks: list[tuple[int, int, PyTree]] = []
         self._pending: list[tuple[int, PyTree]] = []
         self._scalars: dict[str, float] = {}  # of the state as it is now
+        self._last: dict[str, tuple[float, float]] = {}  # metrics of the last step
         self._clock = self._save_clock = time.monotonic()
-        self._clock_step = 0
+        self._clock_step, self._wait = 0, 0.0
         self.saved_step = -1
+
+    def take_up(self) -> None:
+        """Lets the task look at a restored run."""
+        if self.task.on_resume is not None:
+            self._change_progress(self.task.on_resume(self.progress))
+
+    def _change_progress(self, progress: Progress) -> None:
+        before, self.progress = self.progress.phase, progress
+        if progress.phase != before:
+            self.state = self.compiled.enter_phase(self.state, progress.phase)
 
     def one_round(self, last: bool) -> None:
         """Trains one pass over the data, from wherever the round stands."""
@@ -155,7 +168,7 @@ class Run:
             data, epoch, self.progress.step_in_round, capacity, self._cut
         )
         rows = functools.partial(self._rows, "train", data, epoch)
-        for _, count, stack in read_stacks(data, epoch, plan, rows):
+        for _, count, stack in self._waited(read_stacks(data, epoch, plan, rows)):
             self.state, metrics = self.compiled.train(
                 self.state, stack, epoch, count, self.progress.phase
             )
@@ -171,6 +184,16 @@ class Run:
         if self._save_due(at_round_end=True) and not last:
             self.save()
         self._end_if_asked()
+
+    def _waited(self, stacks: Iterator[Any]) -> Iterator[Any]:
+        """Passes stacks on and adds up how long they were waited for."""
+        while True:
+            begin = time.monotonic()
+            stack = next(stacks, None)
+            self._wait += time.monotonic() - begin
+            if stack is None:
+                return
+            yield stack
 
     def _look_up(self, total: int) -> None:
         """Does what is due within a round."""
@@ -205,19 +228,15 @@ class Run:
                     self._not_finite(f"train_{name}", first + int(bad[0]), totals)
                 old = totals.get(name, (0.0, 0.0))
                 totals[name] = (old[0] + sums.sum(), old[1] + weights.sum())
+                self._last[name] = (sums[-1], weights[-1])
             self.progress = self.progress.replace(totals=totals)
             if self.task.on_step:
-                self._after_step({k: float(s[0] / w[0]) for k, (s, w) in found.items()})
-
-    def _after_step(self, metrics: dict[str, float]) -> None:
-        before = self.progress.phase
-        self.progress = self.task.on_step(self.progress, metrics)  # type: ignore[misc]
-        if self.progress.phase != before:
-            self.state = self.compiled.enter_phase(self.state, self.progress.phase)
+                now = {k: float(s[0] / w[0]) for k, (s, w) in found.items()}
+                self._change_progress(self.task.on_step(self.progress, now))
 
     def _not_finite(self, name: str, step: int, totals: Mapping[str, Any]) -> None:
         if self.writer is not None:
-            self.writer.write(self.progress.step, _means(totals))
+            self.writer.write(self.progress.step, weighted_means(totals))
             self.writer.write(self.progress.step, {"not_finite": name, "at": step})
         saved = "no checkpoint was written"
         if self.saved_step >= 0:
@@ -242,8 +261,10 @@ class Run:
         for name in self.task.must_be_finite:
             if not math.isfinite(scalars[name]):
                 self._not_finite(name, self.progress.step, self.progress.totals)
-        scalars = {**_means(self.progress.totals), **scalars}
-        self._decide(scalars)
+        if self.task.report_last:
+            last = weighted_means(self._last)
+            scalars |= {f"{name}_last": value for name, value in last.items()}
+        self._decide({**weighted_means(self.progress.totals), **scalars})
 
     def _decide(self, scalars: dict[str, float]) -> None:
         self._scalars = scalars
@@ -258,12 +279,15 @@ class Run:
         self.state = self.compiled.after_eval(self.state, progress.extra, scalars)
         if progress.phase != before:
             self.state = self.compiled.enter_phase(self.state, progress.phase)
+        now = time.monotonic()
+        spent = max(now - self._clock, 1e-9)
+        entry["steps_per_second"] = (progress.step - self._clock_step) / spent
+        entry["input_wait"] = self._wait / spent
+        self._clock, self._clock_step, self._wait = now, progress.step, 0.0
         if self.writer is not None:
-            now = time.monotonic()
-            steps = progress.step - self._clock_step
-            entry["steps_per_second"] = steps / max(now - self._clock, 1e-9)
-            self._clock, self._clock_step = now, progress.step
             self.writer.write(progress.step, entry)
+        if self.console is not None and self.task.announce is not None:
+            self.console.say(self.task.announce(self.progress, entry))
 
     def _read_eval(self) -> Any:
         """Yields the stacks of an evaluation; those that are only rows stay placed."""
@@ -274,12 +298,15 @@ class Run:
         capacity = self._room("eval", data, 0)
         plan = plan_stacks(data, 0, 0, capacity, lambda index: capacity)
         stays = data.resident(0) is not None
-        stacks = []
+        stacks, held = [], 0
         rows = functools.partial(self._rows, "eval", data, 0)
         for first, count, stack in read_stacks(data, 0, plan, rows):
             placed = self.compiled.place_stack(stack)
-            if stays:
+            held += _num_bytes(stack)
+            if stays and held <= PLACED_BYTES:
                 stacks.append((first, count, placed))
+            else:
+                stays, stacks = False, []
             yield first, count, placed
         self._eval_stacks = stacks
 
@@ -287,10 +314,9 @@ class Run:
         """Returns the places of a stack: the same for the whole run."""
         if name not in self._capacity:
             room = self._steps_per_call or MOST_STEPS_PER_CALL
-            if data.resident(epoch) is None:
-                one = data.batch(epoch, 0, self._rows(name, data, epoch, 0))
-                size = sum(leaf.nbytes for leaf in jax.tree.leaves(one))
-                room = min(room, max(1, STACK_BYTES // max(size, 1)))
+            # beside what is resident a batch may bring data along too
+            one = data.batch(epoch, 0, self._rows(name, data, epoch, 0))
+            room = min(room, max(1, STACK_BYTES // max(_num_bytes(one), 1)))
             room = min(room, data.num_batches(epoch))
             if name == "train":
                 for interval in (self._eval_every, self._save_every):
@@ -366,8 +392,5 @@ def _unstack(count: int, outputs: PyTree) -> list[PyTree]:
     return [jax.tree.map(lambda x, i=i: x[i], found) for i in range(count)]
 
 
-def _means(totals: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    return {
-        f"train_{name}": total / weight if weight else math.nan
-        for name, (total, weight) in totals.items()
-    }
+def _num_bytes(tree: PyTree) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))

@@ -88,6 +88,14 @@ class Progress:
         )
 
 
+def weighted_means(totals: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Returns sum / weight under train_<name>; NaN where the weight is 0."""
+    return {
+        f"train_{name}": total / weight if weight else math.nan
+        for name, (total, weight) in totals.items()
+    }
+
+
 def _same_progress(progress: Progress, scalars: Scalars) -> Progress:
     del scalars
     return progress
@@ -129,6 +137,12 @@ class Task:
         step per dispatch.
       best: (scalar, "min" or "max") by which checkpoints are ranked.
       must_be_finite: scalars of an evaluation that end the run when they are not.
+      announce: optional (progress, entry of the history) -> a line for the console
+        after an evaluation.
+      on_resume: optional progress -> progress, on the host when a checkpoint was
+        restored: the phase of a run that goes on with a longer schedule.
+      report_last: add the metrics of the last step to the scalars of an evaluation, as
+        train_<name>_last.
     """
 
     init: Callable[[jax.Array], TrainState]
@@ -148,6 +162,9 @@ class Task:
     on_step: Callable[[Progress, Mapping[str, float]], Progress] | None = None
     best: tuple[str, str] | None = None
     must_be_finite: tuple[str, ...] = ()
+    announce: Callable[[Progress, Mapping[str, Any]], str] | None = None
+    on_resume: Callable[[Progress], Progress] | None = None
+    report_last: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -131,6 +131,10 @@ class Console:
                 flush=True,
             )
 
+    def say(self, line: str) -> None:
+        """Prints a line, above the bar where there is one."""
+        tqdm.tqdm.write(line, file=sys.stderr)
+
     def close(self) -> None:
         """Ends the bar."""
         if self._bar is not None:

@@ -1,12 +1,14 @@
 """Preparing a store: equal for any chunks and workers, resumable, never half done."""
 
 import itertools
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,8 @@ from jaxphys.hidden_vertex.graphs import (
     knn_neighbours,
     radius_edges,
 )
+from jaxphys.hidden_vertex.jets import event_frame, find_jets, jets_frame
+from jaxphys.hidden_vertex.observables import antikt_observables, cone_observables
 from jaxphys.hidden_vertex.prepare import Recipe, prepare
 from jaxphys.hidden_vertex.readers import open_source
 from jaxphys.hidden_vertex.store import ARRAYS, check_store
@@ -34,7 +38,13 @@ def count_and_energy(particles, offset):
     return {"num_particles": np.diff(offset), "sum_pt": np.array(energy)}
 
 
-WHOLE = Recipe(radius=0.6, with_ax=True, observables=count_and_energy, read_rows=5)
+WHOLE = Recipe(
+    radius=0.6,
+    with_ax=True,
+    views=("event", "jets"),
+    observables=count_and_energy,
+    read_rows=5,
+)
 
 
 @pytest.fixture
@@ -66,6 +76,9 @@ def test_store_holds_graphs_aggregates_and_observables(source, tmp_path):
     np.testing.assert_array_equal(found["ax"], expected)
     assert store.meta["observables"] == ["num_particles", "sum_pt"]
     np.testing.assert_array_equal(found["observables"][:, 0], store.sizes)
+    jets = find_jets(store.x, store.offset)
+    np.testing.assert_array_equal(found["jets"], jets_frame(jets))
+    np.testing.assert_array_equal(found["event"], event_frame(jets))
     energy = found["observables"][4, 1]
     np.testing.assert_allclose(energy, store[4][:, 0].sum(), rtol=1e-6)
 
@@ -103,6 +116,45 @@ def test_store_without_options_is_small(source, tmp_path):
     store = prepare(source, tmp_path / "store", Recipe(k=0))
     assert store.meta["arrays"] == ["x", "offset", "label", "event_id"]
     assert store.neighbour is None
+
+
+@pytest.mark.parametrize("view", ["jets", "event"])
+def test_store_of_one_view_needs_no_graphs(source, tmp_path, view):
+    recipe = Recipe(k=0, views=(view,), observables=cone_observables)
+    store = prepare(source, tmp_path / "store", recipe)
+    expected = ["x", "offset", "label", "event_id", "observables", view]
+    assert store.meta["arrays"] == expected
+    assert isinstance(getattr(store, view), np.memmap)
+    assert getattr(store, "event" if view == "jets" else "jets") is None
+    m1 = store.meta["observables"].index("m1")
+    expected = cone_observables(store.x, store.offset)["m1"]
+    np.testing.assert_array_equal(np.asarray(store.observables)[:, m1], expected)
+
+
+def test_fastjet_jets_are_another_recipe(source, tmp_path):
+    pytest.importorskip("fastjet", reason="needs jaxphys[events]")
+    cones = prepare(source, tmp_path / "cones", Recipe(k=0, views=("jets",)))
+    recipe = Recipe(
+        k=0, views=("jets",), jets="fastjet", observables=antikt_observables
+    )
+    store = prepare(source, tmp_path / "store", recipe)
+    expected = jets_frame(find_jets(store.x, store.offset, "fastjet"))
+    np.testing.assert_array_equal(store.jets, expected)
+    assert np.any(np.asarray(store.jets) != np.asarray(cones.jets))
+    assert store.meta["observables"][-2:] == ["tau21_1", "tau21_2"]
+    assert np.all(np.isfinite(store.observables))
+    with pytest.raises(ValueError, match="jets: expected 'cones', got 'fastjet'"):
+        prepare(source, tmp_path / "store", Recipe(**{**vars(recipe), "jets": "cones"}))
+
+
+def test_store_from_before_there_were_views_is_the_same_recipe(source, tmp_path):
+    expected = prepare(source, tmp_path / "store")
+    path = tmp_path / "store" / "meta.json"
+    meta = json.loads(path.read_text())
+    assert not {"views", "jets"} & set(meta["request"])
+    assert_same_arrays(prepare(source, tmp_path / "store"), expected)
+    assert expected.jets is None
+    assert expected.event is None
 
 
 def test_periodic_neighbours_are_another_recipe(source, tmp_path):
@@ -242,6 +294,10 @@ def test_bad_settings_are_refused(source, tmp_path):
         Recipe(k=-1)
     with pytest.raises(ValueError, match="with_ax: needs neighbours"):
         Recipe(k=0, with_ax=True)
+    bad: list[dict[str, Any]] = [{"views": ("gcn",)}, {"views": "jets"}, {"jets": "kt"}]
+    for settings in bad:
+        with pytest.raises(ValueError, match="views, jets: expected a tuple of"):
+            Recipe(**settings)
     with pytest.raises(ValueError, match="subset_size, workers"):
         prepare(open_source(source), tmp_path / "store", workers=0)
 

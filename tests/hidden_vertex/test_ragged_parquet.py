@@ -7,9 +7,12 @@ import pytest
 
 from jaxphys.hidden_vertex.events import iterate, join_events
 from jaxphys.hidden_vertex.graphs import particles_of_rows
-from jaxphys.hidden_vertex.ragged_parquet import open_ragged_parquet
+from jaxphys.hidden_vertex.ragged_parquet import (
+    open_ragged_parquet,
+    write_ragged_parquet,
+)
 from jaxphys.hidden_vertex.readers import open_source
-from tests.hidden_vertex.samples import lhco_rows, write_ragged
+from tests.hidden_vertex.samples import Rows, lhco_rows, write_ragged
 
 SIZES = [3, 0, 70, 1, 12, 40, 0, 9, 5, 2]
 
@@ -102,3 +105,52 @@ def test_generated_sample_is_read(data_dir):
     assert len(events) == 20
     np.testing.assert_array_equal(events.event_id, np.arange(1990, 2010))
     assert events.particles[:, 0].min() > 0.09
+
+
+def test_what_is_written_is_read_within_half_a_step(tmp_path, rows):
+    source = Rows(rows)
+    blocks = [source.read(0, 5), source.read(5, len(SIZES))]
+    path = write_ragged_parquet(tmp_path / "a.parquet", blocks, (3.0, 2.0, 1.0))
+    events, wanted = open_source(path).read(0, 8), join_events(blocks)
+    assert len(events) == 8
+    np.testing.assert_array_equal(events.offset, wanted.offset)
+    np.testing.assert_array_equal(events.label, wanted.label)
+    np.testing.assert_array_equal(events.event_id, wanted.event_id)
+    for start, stop in zip(wanted.offset[:-1], wanted.offset[1:], strict=True):
+        truth, found = wanted.particles[start:stop], events.particles[start:stop]
+        assert np.all(np.diff(found[:, 1]) >= 0)
+        # particles of one step in eta keep their order
+        order = np.argsort(np.round(truth[:, 1] / 0.001), kind="stable")
+        truth = truth[order]
+        np.testing.assert_allclose(found[:, 1:], truth[:, 1:], atol=5.01e-4)
+        np.testing.assert_allclose(
+            np.log(found[:, 0]), np.log(truth[:, 0]), atol=1.001e-3
+        )
+    table = pq.ParquetFile(path)
+    assert table.num_row_groups == 2
+    assert table.schema_arrow.metadata[b"signal_points"] == b"[[3.0, 2.0, 1.0]]"
+    points = table.read(["signal_point"])["signal_point"]
+    np.testing.assert_array_equal(points.to_numpy(), wanted.label)
+
+
+def test_schema_is_that_of_the_shipped_data(tmp_path, rows, data_dir):
+    real = data_dir("hidden_vertex") / "lhco_like_30k.parquet"
+    events = Rows(rows).read(0, len(rows))
+    path = write_ragged_parquet(tmp_path / "a.parquet", events, (3500, 500, 100))
+    wanted, found = pq.read_schema(real), pq.read_schema(path)
+    assert found.equals(wanted)
+    for name in (b"logpt_step", b"eta_step", b"phi_step"):
+        assert found.metadata[name] == wanted.metadata[name]
+
+
+def test_particles_beyond_the_steps_are_refused(tmp_path, rows):
+    events = Rows(rows).read(0, len(rows))
+    events.particles[5, 1] = 33.0  # a particle of row 2
+    with pytest.raises(ValueError, match="event 2, column eta: expected a number that"):
+        write_ragged_parquet(tmp_path / "a.parquet", events)
+    events.particles[5] = [0.0, 0.0, 0.0]
+    with pytest.raises(ValueError, match="event 2, column logpt: expected a number"):
+        write_ragged_parquet(tmp_path / "a.parquet", events)
+    with pytest.raises(ValueError, match="no block of events"):
+        write_ragged_parquet(tmp_path / "a.parquet", [])
+    assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,8 @@ SIZES = [3, 0, 30, 1, 12, 40, 0, 9, 5, 2]
 @pytest.fixture
 def store(tmp_path):
     path = write_lhco(tmp_path / "a.h5", lhco_rows(SIZES))
-    return prepare(path, tmp_path / "store", Recipe(read_rows=4, radius=0.4))
+    recipe = Recipe(read_rows=4, radius=0.4, views=("jets",))
+    return prepare(path, tmp_path / "store", recipe)
 
 
 def test_arrays_are_mapped_not_loaded(store):
@@ -119,7 +120,7 @@ def test_changed_row_numbers_are_found_by_the_check(store):
         check_store(open_store(store.folder))
 
 
-@pytest.mark.parametrize("name", ["x", "offset", "label", "neighbour", "edge"])
+@pytest.mark.parametrize("name", ["x", "offset", "label", "edge", "jets"])
 def test_truncated_and_missing_arrays_are_named(store, name):
     path = store.folder / f"{name}.npy"
     path.write_bytes(path.read_bytes()[:-1])
@@ -133,6 +134,15 @@ def test_truncated_and_missing_arrays_are_named(store, name):
 def test_arrays_that_do_not_belong_together_are_refused(store):
     np.save(store.folder / "event_id.npy", np.arange(3))
     with pytest.raises(ValueError, match=r"event_id\.npy: expected int64 \[8\], got"):
+        open_store(store.folder)
+
+
+def test_views_of_another_shape_are_refused(store):
+    np.save(store.folder / "jets.npy", np.zeros((8, 2, 40, 3), np.float32))
+    message = (
+        r"jets\.npy: expected float32 \[8, 2, 48, 3\], got float32 \[8, 2, 40, 3\]"
+    )
+    with pytest.raises(ValueError, match=message):
         open_store(store.folder)
 
 

@@ -1,5 +1,9 @@
 """The laws of the training loop."""
 
+import dataclasses
+import time
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,9 +16,11 @@ from jaxphys.training.compiled import Compiled
 from jaxphys.training.mesh import make_mesh
 from jaxphys.training.preemption import Preempted, Preemption
 from jaxphys.training.task import Interval
+from jaxphys.training.writer import Console
 from tests.training.toy import make_task, toy_data
 
 STEPS = 5  # of a round
+NEVER = Interval(10**9, "rounds")
 
 
 class AskedAfter(Preemption):
@@ -288,3 +294,69 @@ def test_batch_that_does_not_divide_over_the_devices_is_refused():
     data = ArrayBatches(toy_data(), 30, sequential(150))
     with pytest.raises(ValueError, match="does not divide over 4 devices"):
         loop.fit(make_task(train_data=data), mesh=make_mesh("data:4"), rounds=1)
+
+
+def test_announcement_is_printed_once_per_evaluation_with_what_it_is_about(capsys):
+    seen = []
+
+    def announce(progress, entry):
+        seen.append((progress.round, entry["val_loss"], entry["input_wait"]))
+        return f"line of round {progress.round}"
+
+    task = dataclasses.replace(make_task(), announce=announce)
+    console = Console(3, plain=True)
+    result = loop.fit(task, mesh=one_device(), rounds=3, console=console)
+    assert [round_ for round_, _, _ in seen] == [1, 2, 3]
+    assert [v for _, v, _ in seen] == [h["val_loss"] for h in result.progress.history]
+    assert all(0 <= wait <= 1 for _, _, wait in seen)
+    text = capsys.readouterr().err
+    assert [f"line of round {i}" in text for i in range(5)] == [0, 1, 1, 1, 0]
+
+
+def test_waiting_for_input_is_measured_and_is_no_part_of_the_history():
+    class Slow(ArrayBatches):
+        def batch(self, epoch, index, part):
+            time.sleep(0.02)
+            return super().batch(epoch, index, part)
+
+    waits = {}
+
+    def announce(progress, entry):
+        waits[progress.round] = entry["input_wait"]
+        return ""
+
+    for kind in (ArrayBatches, Slow):
+        task = make_task()
+        old: Any = task.train_data
+        data = kind(old.arrays, old.batch_size, old.order, on_device=False)
+        task = dataclasses.replace(task, train_data=data, announce=announce)
+        console = Console(2, plain=True)
+        result = loop.fit(task, mesh=one_device(), rounds=2, console=console)
+        waits[kind] = waits[2]
+        assert "input_wait" not in result.progress.history[-1]
+    assert waits[Slow] > 0.5
+    assert waits[Slow] > 2 * waits[ArrayBatches]
+
+
+def test_evaluation_batches_stay_placed_only_while_they_are_small(monkeypatch):
+    histories, kept = [], []
+    for most in (2**28, 1):
+        monkeypatch.setattr(loop, "PLACED_BYTES", most)
+        run = loop.Run(make_task(), one_device(), 0, Interval(1, "rounds"), NEVER, 0)
+        run.checkpointer = run.writer = run.console = run.preemption = None
+        run.state = run.compiled.init()
+        run.progress = loop.Progress(phase="train")
+        for _ in range(2):
+            run.one_round(last=False)
+        histories.append([h["val_loss"] for h in run.progress.history])
+        kept.append(len(run._eval_stacks) > 0)
+    assert histories[0] == histories[1]
+    assert kept == [True, False]
+
+
+def test_batches_beside_resident_arrays_are_stacked_within_a_limit(monkeypatch):
+    monkeypatch.setattr(loop, "STACK_BYTES", 1)
+    task = make_task()
+    assert task.train_data.resident(0) is not None
+    run = loop.Run(task, one_device(), 0, Interval(1, "rounds"), NEVER, 0)
+    assert run._room("train", task.train_data, 0) == 1

@@ -1,0 +1,189 @@
+"""From flags to a store of events, and from a store to the parts of a run."""
+
+import dataclasses
+import pathlib
+import sys
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from experiments.hidden_vertex.config import Config
+from jaxphys.hidden_vertex import simulation
+from jaxphys.hidden_vertex.graphs import features
+from jaxphys.hidden_vertex.losses import emitted_floor
+from jaxphys.hidden_vertex.model import ORIGINAL_MEAN, ORIGINAL_STD
+from jaxphys.hidden_vertex.network import Network
+from jaxphys.hidden_vertex.prepare import prepare
+from jaxphys.hidden_vertex.readers import open_source
+from jaxphys.hidden_vertex.reading import Reading
+from jaxphys.hidden_vertex.splits import Split, check_split, split_events, split_quotas
+from jaxphys.hidden_vertex.store import Store, feature_statistics, open_store
+
+
+def reading(config: Config) -> Reading:
+    """Returns how events are read from particles."""
+    return Reading(config.k, config.periodic_phi, config.radius, config.jets)
+
+
+def default_data() -> pathlib.Path:
+    """Returns the sample that a run without --data uses."""
+    return simulation.sample_path()
+
+
+def load(
+    config: Config,
+    network: Network,
+    path: str = "",
+    *,
+    folder: str | pathlib.Path = "",
+    allow_unlabelled: bool = False,
+) -> Store:
+    """Opens a store, or makes it of a raw file first.
+
+    Args:
+      config: the flags.
+      network: what has to be in the store.
+      path: store or raw file; empty: the embedded sample.
+      folder: where the store of a raw file goes; empty: below the workdir.
+      allow_unlabelled: accept events without labels.
+
+    Raises:
+      ValueError: the data is not there, bad, or made for something else.
+    """
+    source = pathlib.Path(path) if path else default_data()
+    if source.is_dir():
+        store = open_store(source)
+    else:
+        where = pathlib.Path(folder or f"{config.workdir}/prepared/{source.stem}")
+        if jax.process_index() == 0:
+            store = prepare(
+                open_source(source, allow_unlabelled),
+                where,
+                reading(config).recipe(
+                    config.contents or (network.sees,), read_rows=config.read_rows
+                ),
+                subset_size=config.scan_limit,
+                workers=config.workers,
+                progress=True,
+                allow_unscaled=config.allow_unscaled,
+            )
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("prepared")
+        store = open_store(where)
+    check_contents(config, network, store)
+    if store.label is None and not allow_unlabelled:
+        raise ValueError(f"{source}: no labels: training and evaluation need them")
+    return store
+
+
+def check_contents(config: Config, network: Network, store: Store) -> None:
+    """Refuses a store that was made for another kind of network.
+
+    Raises:
+      ValueError: names the flag and both values.
+    """
+    needed = {"knn": "neighbour", "radius": "edge", "jets": "jets", "event": "event"}
+    if getattr(store, needed[network.sees]) is None:
+        raise ValueError(
+            f"{store.folder}: was prepared without what --model={network.kind} sees: "
+            f"prepare it again with --contents={network.sees}"
+        )
+    flags = {"knn": ("k", "periodic_phi"), "radius": ("radius",), "jets": ("jets",)}
+    request = store.meta["request"]
+    for name in flags.get(network.sees, ()):
+        made, asked = request.get(name), getattr(config, name)
+        if made != asked:
+            raise ValueError(
+                f"{store.folder}: was prepared with --{name}={made}, the run has "
+                f"--{name}={asked}"
+            )
+
+
+def enough_particles(
+    network: Network, store: Store, positions: np.ndarray
+) -> np.ndarray:
+    """Returns the events that have as many particles as the network needs."""
+    return positions[store.sizes[positions] >= network.least_particles]
+
+
+def split(config: Config, network: Network, store: Store) -> Split:
+    """Returns the events of each part; prints their numbers and what was checked.
+
+    Raises:
+      ValueError: there is signal in training, a part is empty, or a quota too large.
+    """
+    label, event_id = np.asarray(store.label), np.asarray(store.event_id)
+    if config.train_target:
+        parts = _quotas(config, label, event_id)
+    else:
+        parts = split_events(
+            label,
+            config.split_seed,
+            config.train_ratio,
+            config.val_ratio,
+            config.subset_size,
+            config.max_train_events,
+            config.contamination,
+            event_id,
+        )
+    names = ("train", "val", "test_background", "test_signal")
+    kept = {
+        name: enough_particles(network, store, getattr(parts, name)) for name in names
+    }
+    parts = dataclasses.replace(parts, **kept)
+    for name, line in check_split(parts, label, event_id).items():
+        print(f"{name}: {line}", file=sys.stderr)
+    empty = [name for name in names[:3] if not len(kept[name])]
+    if empty:
+        raise ValueError(
+            f"{store.folder}: {len(store)} events leave none for {', '.join(empty)} "
+            "(--train_ratio, --val_ratio, --subset_size, --train_target)"
+        )
+    return parts
+
+
+def _quotas(config: Config, label: np.ndarray, event_id: np.ndarray) -> Split:
+    """Splits by the original's quotas; validation takes the background behind them."""
+    parts = split_quotas(
+        label,
+        config.train_target,
+        config.test_bg_target,
+        config.test_sig_target,
+        event_id,
+    )
+    taken = config.train_target + config.test_bg_target
+    count = round(config.train_target * config.val_ratio / config.train_ratio)
+    left = np.flatnonzero(label == 0)[taken : taken + count]
+    if not len(left):
+        raise ValueError(
+            f"--train_target={config.train_target}: no background row is left behind "
+            "the quotas for validation"
+        )
+    return dataclasses.replace(parts, val=left)
+
+
+def standardise(config: Config, network: Network, store: Store, train) -> Network:
+    """Returns the network with the statistics of its features where it has them."""
+    if network.kind != "node":
+        return network
+    mean, std = ORIGINAL_MEAN, ORIGINAL_STD
+    if config.feature_stats == "train":
+        found = feature_statistics(store, train)
+        mean, std = found["mean"], found["std"]
+    return dataclasses.replace(
+        network, mean=tuple(map(float, mean)), std=tuple(map(float, std))
+    )
+
+
+def floor(network: Network, store: Store, positions: np.ndarray) -> float | None:
+    """Returns the least loss of a network that emits one vector per event, or None."""
+    if not network.has_floor:
+        return None
+    total, count = 0.0, 0
+    for start in range(0, len(positions), 4096):
+        rows, offset = store.rows(positions[start : start + 4096])
+        x = features(store.x[rows])
+        total += emitted_floor(x, np.diff(offset)) * len(x)
+        count += len(x)
+    return total / count

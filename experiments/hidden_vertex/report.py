@@ -1,0 +1,239 @@
+"""The report of a Hidden Vertex run: scores, bars to clear, pictures of events."""
+
+import csv
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from experiments.hidden_vertex import sections, sections_events, sections_training
+from jaxphys.hidden_vertex import evaluation, scores
+from jaxphys.hidden_vertex.evaluation import Scored
+from jaxphys.hidden_vertex.sculpting import Sculpting, mass_sculpting
+from jaxphys.report import Report, figures
+
+_HISTORY = {
+    "train_loss": ("train_loss", "train_losses", "train", "loss"),
+    "val_loss": ("val_loss", "val_losses", "val", "eval_loss"),
+}
+CSV_NAME = "top_anomalies.csv"
+
+
+def write_report(
+    directory,
+    *,
+    scored: Scored,
+    displays: Callable[[int], np.ndarray],
+    validation: Mapping[str, float | None],
+    filters: Mapping[str, int],
+    splits: Mapping[str, str],
+    feature_statistics: Mapping[str, ArrayLike],
+    history: figures.History,
+    config_text: str = "",
+    command: str = "",
+    timings: Mapping[str, float] | None = None,
+    model: str,
+    baselines: Mapping[str, tuple[ArrayLike, bool]] | None = None,
+    top_k: int = 100,
+    histogram_bins: int = 50,
+    injection: Mapping[str, Any] | None = None,
+    throughput: Mapping[str, float] | None = None,
+    extra_samples: Mapping[str, Scored] | None = None,
+    source: str = "",
+    k: int = 6,
+    periodic_phi: bool = False,
+    resamples: int = evaluation.RESAMPLES,
+) -> dict[str, Any]:
+    """Writes report.html, report.json, figures/*.png and top_anomalies.csv.
+
+    Without labels of both kinds the report holds spectra, displays and the table of
+    the most anomalous events, and sentences in place of the rest.
+
+    Args:
+        directory: where to write; made when missing.
+        scored: the test events.
+        displays: position among them -> particles [n, 3] pT in GeV, eta, phi.
+        validation: val_loss; floor, the smallest loss of a model that emits one vector
+            per event (None for other models or losses); gap = (val_loss - floor) /
+            floor.
+        filters: number of rows read, of empty events dropped and so on, by name.
+        splits: a line per part, as `jaxphys.hidden_vertex.splits.check_split`.
+        feature_statistics: as `jaxphys.hidden_vertex.store.feature_statistics`; may be
+            empty.
+        history: training history by epoch: columns by name, or one mapping per epoch;
+            read are train_loss, val_loss and epoch (or round).
+        config_text: the flags of the run, `--name=value` per line.
+        command: the command line.
+        timings: seconds by stage, in order.
+        model: "seed", "node" or "conditional", maybe with more words behind.
+        baselines: name -> (values [E], whether it knows the mass of the signal).
+        top_k: events in the table and in the precision.
+        histogram_bins: bins of the score's spectra.
+        injection: clean and injected, the scores of the same background events before
+            and after one particle was made harder ([E], or name -> [E]); strength, what
+            was added to its log pT, may be there.
+        throughput: train_events, train_events_per_s, val_events_per_s, epoch_s,
+            total_s; other names are listed as they are.
+        extra_samples: other test events, by name.
+        source: the data in words; "LHCO-like" in it marks simulated events.
+        k: neighbours of a particle in the displays.
+        periodic_phi: whether the graph wraps around phi.
+        resamples: draws behind the error of an AUC.
+
+    Returns:
+        The numbers of report.json: events, headline, auc (of the headline), scores,
+        baselines, sculpting, validation, filters, splits, features, throughput,
+        injection, extra_samples, history, top_events (rows of the file).
+
+    Raises:
+        ValueError: there is no test event, or an array does not fit.
+    """
+    if not len(scored):
+        raise ValueError("write_report, scored: expected at least one event, got none")
+    extra = dict(extra_samples or {})
+    found = evaluation.evaluate(scored, top_k, resamples)
+    bars = evaluation.compare_baselines(scored, baselines or {}, resamples)
+    masses = _sculpting(scored)
+    injected = _injection(injection, scored.headline, resamples)
+    others = {
+        name: {
+            "events": sample.counts,
+            "scores": evaluation.evaluate(sample, top_k, resamples),
+        }
+        for name, sample in extra.items()
+    }
+    top = scores.top_events(scored.score, top_k)[::-1]
+    columns = _history(history)
+    numbers: dict[str, Any] = {
+        "model": model,
+        "source": source,
+        "events": scored.counts,
+        "headline": scored.headline,
+        "auc": found[scored.headline].get("auc"),
+        "scores": found,
+        "top_k": len(top),
+        "baselines": {row["name"]: row for row in bars},
+        "sculpting": _sculpting_numbers(masses),
+        "validation": dict(validation),
+        "filters": dict(filters),
+        "splits": dict(splits),
+        "features": dict(feature_statistics),
+        "throughput": dict(throughput or {}),
+        "injection": injected,
+        "extra_samples": others,
+        "history": columns,
+        "top_events": scored.event_id[top],
+    }
+    report = Report(
+        f"Hidden Vertex: {model}",
+        sections.subtitle(scored, model, source),
+        command=command,
+        flags=config_text,
+        timings=timings,
+    )
+    report.add_numbers(numbers)
+    own = found[scored.headline]
+    sections.add_highlights(report, own, validation, len(top), len(scored))
+    sections_training.add_events(report, filters, splits, feature_statistics)
+    sections_training.add_training(report, columns, validation, found, model)
+    sections.add_scores(
+        report, scored, found, bars, baselines or {}, len(top), histogram_bins
+    )
+    sections.add_baselines(report, scored, bars)
+    sections_events.add_mass(report, scored, masses, own)
+    sections_events.add_latent(report, scored)
+    if injected:
+        sections_events.add_injection(report, injected, scored.headline)
+    if others:
+        sections_events.add_samples(report, others)
+    sections_training.add_speed(report, throughput or {}, timings or {})
+    sections_events.add_displays(report, scored, top, displays, (k, periodic_phi))
+    sections_events.add_top(report, scored, top)
+    limits = sections_training.limits(scored, model, source)
+    report.add_section("Known limits", limits)
+    directory = pathlib.Path(directory)
+    content = report.write(directory)
+    _write_csv(directory / CSV_NAME, scored, top)
+    return content["numbers"]
+
+
+def _sculpting(scored: Scored) -> Sculpting | None:
+    mjj = scored.observables.get("mjj")
+    if mjj is None:
+        return None
+    some = scored.background
+    return mass_sculpting(np.asarray(mjj)[some], scored.score[some])
+
+
+def _sculpting_numbers(found: Sculpting | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {
+        "edges_gev": found.edges,
+        "before": found.before,
+        "total": found.total,
+        "mean_gev": found.mean[1.0],
+        "cuts": {
+            f"{100 * cut:g}%": {
+                "kept": kept,
+                "after": found.after[cut],
+                "mean_gev": found.mean[cut],
+            }
+            for cut, kept in found.kept.items()
+        },
+    }
+
+
+def _injection(injection, headline: str, resamples: int) -> dict[str, Any]:
+    """Returns the comparison by name of the score."""
+    if not injection:
+        return {}
+    clean, changed = (
+        values if isinstance(values, Mapping) else {headline: values}
+        for values in (injection["clean"], injection["injected"])
+    )
+    if set(clean) != set(changed):
+        raise ValueError(
+            f"injection: expected the same scores before and after, got {sorted(clean)}"
+            f" and {sorted(changed)}"
+        )
+    return {
+        "strength": injection.get("strength"),
+        "events": len(next(iter(clean.values()))),
+        "scores": {
+            name: evaluation.compare_injection(clean[name], changed[name], resamples)
+            for name in clean
+        },
+    }
+
+
+def _history(history) -> dict[str, np.ndarray]:
+    columns = figures.history_columns(history)
+    for name, aliases in _HISTORY.items():
+        found = next((columns[a] for a in aliases if a in columns), None)
+        if found is not None:
+            columns[name] = found
+    if "epoch" not in columns and len(columns.get("round", ())):
+        # the rounds of the training loop may be counted from 0
+        columns["epoch"] = columns["round"] + (columns["round"][0] == 0)
+    return columns
+
+
+def _write_csv(path: pathlib.Path, scored: Scored, top: np.ndarray) -> None:
+    """Writes everything that is known of the most anomalous events, highest first."""
+    names = [scored.headline, *(n for n in scored.scores if n != scored.headline)]
+    # n, if there, is the number of particles that has a column already
+    known = [name for name in scored.observables if name != "n"]
+    label = [] if scored.label is None else ["label"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        heads = ["rank", "event_id", *(f"score_{n}" for n in names)]
+        rows.writerow([*heads, *label, "n", *known])
+        for rank, at in enumerate(top.tolist(), 1):
+            row: list[Any] = [rank, int(scored.event_id[at])]
+            row += [float(scored.scores[name][at]) for name in names]
+            row += [] if scored.label is None else [int(scored.label[at])]
+            row.append(int(scored.size[at]))
+            rows.writerow(row + [f"{scored.observables[n][at]:.7g}" for n in known])
