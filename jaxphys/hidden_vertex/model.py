@@ -145,7 +145,7 @@ class GraphEncoder(nn.Module):
     def pooled(self, part: Part, keep: Keep = None) -> jax.Array:
         """Returns the mean over the nodes of each graph, [G, hidden[-1]]."""
         h, n_node = self.nodes(part, keep)[-1], part["n_node"]
-        return segment_mean(h, part["graph_index"], len(n_node), count=n_node)
+        return segment_mean(h, part["graph_index"], n_node.shape[0], count=n_node)
 
     def __call__(self, part: Part, keep: Keep = None) -> jax.Array:
         """Returns the code of each graph, [G, L]."""

@@ -66,7 +66,7 @@ def normalisation(
     weight = jnp.ones(senders.shape, dtype)
     if edges.weight is not None and len(senders):
         weight = edges.weight.astype(dtype)
-        place = jnp.where(is_loop, jnp.arange(len(senders)), -1)
+        place = jnp.where(is_loop, jnp.arange(senders.shape[0]), -1)
         last = segment_max(place, receivers, num_nodes, empty=-1)
         loop = jnp.where(last >= 0, weight[jnp.maximum(last, 0)], loop)
     weight = jnp.where(is_loop, jnp.zeros_like(weight), weight)
@@ -79,11 +79,12 @@ def normalisation(
 
 def aggregate_edges(x: jax.Array, edges: Edges) -> jax.Array:
     """Returns the normalised sum of the neighbours of every node and itself, [N, D]."""
-    factor, loop = normalisation(edges, len(x), x.dtype)
+    factor, loop = normalisation(edges, x.shape[0], x.dtype)
     messages = x[edges.senders] * factor[:, None]  # [E, D]
-    return segment_sum(messages, edges.receivers, len(x)) + x * loop[:, None]
+    return segment_sum(messages, edges.receivers, x.shape[0]) + x * loop[:, None]
 
 
+@jax.custom_vjp
 def aggregate_neighbours(x: jax.Array, index: jax.Array) -> jax.Array:
     """Returns the mean over the neighbours of every node and itself, [N, D].
 
@@ -94,14 +95,51 @@ def aggregate_neighbours(x: jax.Array, index: jax.Array) -> jax.Array:
       x: [N, D].
       index: [N, k], see `Neighbours`; any integer type.
     """
-    index = index.astype(jnp.int32)
-    own = jnp.arange(len(x), dtype=jnp.int32)
-    missing = jnp.sum(index == own[:, None], axis=1)
-    # each missing neighbour brings the node itself once too often
-    total = x * (1 - missing).astype(x.dtype)[:, None]
+    if not index.size:
+        return x
+    return jax.lax.platform_dependent(x, index, cpu=_mean_once, default=_mean)
+
+
+def _mean(x: jax.Array, index: jax.Array) -> jax.Array:
+    own, divisor = _own_and_divisor(x, index)
+    total = x * own
     for place in range(index.shape[1]):
         total = total + x[index[:, place]]
-    return total / (index.shape[1] + 1 - missing).astype(x.dtype)[:, None]
+    return total / divisor
+
+
+def _mean_once(x: jax.Array, index: jax.Array) -> jax.Array:
+    # The CPU compiler repeats a sum wherever it is read (in the layer after and in the
+    # gradient of its ReLU), and then stores each neighbour's rows. It does not look
+    # into a branch, although this one is always taken: no index is negative.
+    there = index[0, 0].astype(jnp.int32) >= 0
+    return jax.lax.cond(there, _mean, lambda x, index: x, x, index)
+
+
+def _own_and_divisor(x: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the factor of the node itself and the size of the mean, each [N, 1]."""
+    own = jnp.arange(x.shape[0], dtype=jnp.int32)[:, None]
+    missing = jnp.sum(index.astype(jnp.int32) == own, axis=1, keepdims=True)
+    # each missing neighbour brings the node itself once too often
+    return (1 - missing).astype(x.dtype), (index.shape[1] + 1 - missing).astype(x.dtype)
+
+
+def _forward(x: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return aggregate_neighbours(x, index), index
+
+
+def _backward(index: jax.Array, gradient: jax.Array) -> tuple[jax.Array, None]:
+    # one sum that all neighbours add to: derived from the gathers, each of them would
+    # have an own one
+    own, divisor = _own_and_divisor(gradient, index)
+    share = gradient / divisor
+    total = share * own
+    for place in range(index.shape[1]):
+        total = total.at[index[:, place]].add(share)
+    return total, None
+
+
+aggregate_neighbours.defvjp(_forward, _backward)
 
 
 def aggregate(x: jax.Array, graph: Graph) -> jax.Array:

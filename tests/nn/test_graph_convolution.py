@@ -9,6 +9,7 @@ import pytest
 
 from jaxphys.nn import graph_convolution as g
 
+ours = g.aggregate_neighbours
 NODES, EDGES, IN, OUT = 20, 60, 5, 4
 # nothing, self loops, duplicates and loops with weights of their own
 KINDS = ("plain", "loops", "weighted", "weighted_loops", "zero_degree", "no_edges")
@@ -198,6 +199,61 @@ def test_padding_changes_nothing(kind):
     found = layer(padded_x, padded, kernel, bias)
     np.testing.assert_allclose(found[:NODES], expected, rtol=1e-6, atol=1e-6)
     assert np.all(np.isfinite(found))
+
+
+def plain_mean(x, index):
+    """The mean over the neighbours and the node itself, with a matrix."""
+    own = np.arange(len(x))
+    matrix = np.eye(len(x))
+    for column in np.asarray(index).T:
+        matrix[own, column] += column != own
+    return (matrix / matrix.sum(axis=1, keepdims=True)).astype(x.dtype) @ x
+
+
+@pytest.mark.parametrize("kind", ["uint16", "int32"])
+@pytest.mark.parametrize("missing", [0, 2, 4])
+def test_gradient_of_the_closed_form_is_its_transpose(missing, kind):
+    rng = np.random.default_rng(missing)
+    index = np.stack([rng.permutation(NODES)[:4] for _ in range(NODES)])
+    apart = index != np.arange(NODES)[:, None]
+    index = np.where(apart, index, np.arange(NODES)[:, None])
+    index[3 : 3 + missing] = np.arange(3, 3 + missing)[:, None]  # no neighbour
+    index[:, 4 - missing :] = np.arange(NODES)[:, None]
+    index = jnp.asarray(index.astype(kind))
+    x, weight = rng.normal(size=(2, NODES, IN)).astype(np.float32)
+
+    def value(aggregate, x):
+        return jnp.sum(jnp.tanh(aggregate(x, index)) * weight)
+
+    for transform in (lambda f: f, jax.jit):
+        found = transform(jax.value_and_grad(lambda x: value(ours, x)))(x)
+        expected = jax.value_and_grad(lambda x: value(plain_mean, x))(jnp.asarray(x))
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+        np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
+
+
+def test_closed_form_of_several_graphs_at_once_equals_one_by_one():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(3, NODES, IN)).astype(np.float32))
+    index = jnp.asarray(rng.integers(0, NODES, (3, NODES, 4)), jnp.int32)
+
+    def value(x, index):
+        return jnp.sum(ours(x, index) ** 2)
+
+    found = jax.vmap(jax.value_and_grad(value))(x, index)
+    for graph in range(3):
+        expected = jax.value_and_grad(value)(x[graph], index[graph])
+        np.testing.assert_allclose(found[0][graph], expected[0], rtol=1e-6)
+        np.testing.assert_allclose(found[1][graph], expected[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [0, 3])
+def test_nodes_without_neighbours_keep_their_features(width):
+    x = jnp.arange(10.0).reshape(5, 2)
+    index = jnp.tile(jnp.arange(5)[:, None], (1, width))
+    np.testing.assert_array_equal(ours(x, index), x)
+    gradient = jax.grad(lambda x: jnp.sum(ours(x, index) * x))(x)
+    np.testing.assert_array_equal(gradient, 2 * x)
 
 
 def test_gradient_of_weights_is_a_finite_difference():
