@@ -295,7 +295,9 @@ class Network:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Network":
         """Inverts `to_json`."""
-        listed = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+        listed: dict[str, Any] = dict(found)
+        for name, value in found.items():
+            listed[name] = tuple(value) if isinstance(value, list) else value
         return cls(**listed)
 
 
