@@ -103,6 +103,11 @@ def read(path: str | pathlib.Path) -> Golden:
                 f"{path}: array {name!r}: expected param/, input/, output/"
             )
         parts[kind][rest] = array
+    # what a case requires of a program that refuses its input: a class, or nothing
+    for case in meta.get("cases") or ():
+        if isinstance(case, dict) and "required" in case:
+            required = np.array(case["required"] or "accepted")
+            parts["output"][f"required/{case['name']}"] = required
     if not parts["output"]:
         raise ValueError(f"{path}: no output to compare with")
     return Golden(path, meta, parts["param"], parts["input"], parts["output"])

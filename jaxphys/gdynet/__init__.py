@@ -1,0 +1,1 @@
+"""Graph dynamical networks: slow states of atoms from molecular dynamics."""
