@@ -35,6 +35,7 @@ def test_scores_of_training_events_are_standardised(store):
     positions = np.arange(len(store))
     detector = detector_of(store, positions, kind="conditional")
     scored = detector.predict(store)
+    assert scored.code is not None
     assert scored.code.shape == (8, 2, 6)
     np.testing.assert_allclose(scored.scores["combined"].mean(), 0, atol=1e-9)
     nll = scored.scores["nll"]
@@ -75,6 +76,7 @@ def test_table_has_a_row_per_event_and_a_column_per_score(store, tmp_path):
     assert wanted <= set(table.column_names)
     np.testing.assert_array_equal(table["score_nll"], scored.scores["nll"])
     code = np.array(table["code"].to_pylist())
+    assert scored.code is not None
     np.testing.assert_allclose(code, scored.code.reshape(8, 12), rtol=1e-6)
 
 

@@ -142,7 +142,7 @@ def test_fastjet_jets_are_another_recipe(source, tmp_path):
     np.testing.assert_array_equal(store.jets, expected)
     assert np.any(np.asarray(store.jets) != np.asarray(cones.jets))
     assert store.meta["observables"][-2:] == ["tau21_1", "tau21_2"]
-    assert np.all(np.isfinite(store.observables))
+    assert np.all(np.isfinite(np.asarray(store.observables)))
     with pytest.raises(ValueError, match="jets: expected 'cones', got 'fastjet'"):
         prepare(source, tmp_path / "store", Recipe(**{**vars(recipe), "jets": "cones"}))
 
