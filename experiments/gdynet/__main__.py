@@ -13,7 +13,7 @@ from experiments.gdynet import data
 from experiments.gdynet.config import Config
 from experiments.gdynet.data import Parts
 from experiments.gdynet.scoring import report_run, time_unit_of
-from experiments.gdynet.task import check_schedule, make_lobes, make_task
+from experiments.gdynet.task import BEST, check_schedule, make_lobes, make_task
 from jaxphys.gdynet import cases, directions, prepare, step, trajectories
 from jaxphys.gdynet import export as exports
 from jaxphys.gdynet import predict as prediction
@@ -64,7 +64,8 @@ def _finished_epochs(config: Config) -> int:
       ValueError: --resume names what is not there, or another schedule was begun.
     """
     if not config.resume.isdecimal():
-        app.find_checkpoint(config)  # a wrong --resume is said before all work
+        # said before all work if it is wrong
+        app.find_checkpoint(config, BEST[config.best_rule])
     history = pathlib.Path(config.workdir) / "metrics.jsonl"
     saved = pathlib.Path(config.workdir) / "schedule.json"
     entries = [json.loads(line) for line in _lines(history) if '"round"' in line]

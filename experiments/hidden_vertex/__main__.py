@@ -11,7 +11,7 @@ import numpy as np
 from experiments.hidden_vertex import data
 from experiments.hidden_vertex.config import Config
 from experiments.hidden_vertex.scoring import report_run
-from experiments.hidden_vertex.task import check_sizes, make_task
+from experiments.hidden_vertex.task import BEST, check_sizes, make_task
 from jaxphys.hidden_vertex import export as exports
 from jaxphys.hidden_vertex import predict as prediction
 from jaxphys.hidden_vertex import prepare as preparation
@@ -25,11 +25,13 @@ from jaxphys.training import app
 
 def train(config: Config, session: app.Session) -> None:
     """Prepares the events, trains, scores the test events and reports."""
-    begun = app.find_checkpoint(config)  # a wrong --resume is said before all work
+    begun = app.find_checkpoint(config, BEST)  # said before all work if it is wrong
     app.open_workdir(config)
     with session.stage("data"):
         network = config.network()
         store = data.load(config, network, config.data, folder=config.prepared)
+        if begun is not None:
+            prediction.check_same_data(config.workdir, store)
         parts = data.split(config, network, store)
         check_sizes(config, store, parts)
         network = data.standardise(config, network, store, parts.train)
@@ -53,7 +55,8 @@ def train(config: Config, session: app.Session) -> None:
     if jax.process_index() != 0:
         return
     page = folder / "report" / "report.html"
-    if begun == result.progress.step and page.exists():
+    scored = (folder / prediction.STATISTICS_FILE).exists()
+    if begun == result.progress.step and page.exists() and scored:
         print(f"the run was finished before: {page} (--mode=evaluate makes it anew)")
         return
     if result.progress.stop:
@@ -111,11 +114,15 @@ def predict(config: Config, session: app.Session) -> None:
     """Writes scores and codes of the events in --data to Parquet."""
     if not session.given("data"):
         raise ValueError("--data: needed, the file with the events to score")
+    output = config.output or str(pathlib.Path(config.workdir) / "prediction.parquet")
+    if pathlib.Path(output).suffix != ".parquet":
+        raise ValueError(f"--output={output}: expected a .parquet file")
+    if pathlib.Path(output).resolve() == pathlib.Path(config.data).resolve():
+        raise ValueError(f"--output={output}: is --data itself")
     detector = prediction.load(config.workdir)
     store = data.load(config, detector.network, config.data, allow_unlabelled=True)
     chosen = data.enough_particles(detector.network, store, np.arange(len(store)))
     scored = detector.predict(store, chosen)
-    output = config.output or str(pathlib.Path(config.workdir) / "prediction.parquet")
     prediction.write_prediction(output, scored)
     left_out = int(store.meta["empty_events"]) + len(store) - len(chosen)
     print(f"{len(scored)} events in {output}; {left_out} rows without enough particles")

@@ -121,7 +121,12 @@ class Config(RunConfig):
         choices=("", "knn", "radius"), change="structural",
     )  # fmt: skip
     k: int = option(
-        6, "neighbours of a particle", unit="1", minimum=1, change="structural"
+        6,
+        "neighbours of a particle",
+        unit="1",
+        minimum=1,
+        maximum=699,
+        change="structural",
     )
     radius: float = option(
         0.4, "largest distance in (eta, phi) of --graph=radius", unit="1", minimum=1e-6,
@@ -148,7 +153,7 @@ class Config(RunConfig):
         change="structural",
     )  # fmt: skip
     latent_dim: int = option(
-        0, "width of the code; 0: that of --model", unit="1", minimum=0,
+        0, "width of the code; 0: that of --model", unit="1", minimum=0, maximum=4096,
         change="structural",
     )  # fmt: skip
     hidden_layers: tuple[int, ...] = option(
@@ -263,6 +268,13 @@ class Config(RunConfig):
             raise ValueError(f"--dropout={self.dropout}: expected -1, or 0 to 0.95")
         if (self.test_bg_target or self.test_sig_target) and not self.train_target:
             raise ValueError("--test_bg_target, --test_sig_target need --train_target")
+        if self.view != "jets" and self.model != "conditional":
+            raise ValueError(f"--view={self.view}: not of --model={self.model}")
+        if not 0 < self.train_ratio < 1 or self.train_ratio + self.val_ratio > 1 + 1e-9:
+            raise ValueError(
+                f"--train_ratio={self.train_ratio}, --val_ratio={self.val_ratio}: "
+                "expected parts of the background that leave some for the test"
+            )
         if self.train_target and (self.subset_size or self.contamination):
             raise ValueError(
                 "--train_target goes neither with --subset_size nor --contamination"

@@ -18,7 +18,12 @@ from jaxphys.hidden_vertex.prepare import prepare
 from jaxphys.hidden_vertex.readers import open_source
 from jaxphys.hidden_vertex.reading import Reading
 from jaxphys.hidden_vertex.splits import Split, check_split, split_events, split_quotas
-from jaxphys.hidden_vertex.store import Store, feature_statistics, open_store
+from jaxphys.hidden_vertex.store import (
+    Store,
+    check_store,
+    feature_statistics,
+    open_store,
+)
 
 
 def reading(config: Config) -> Reading:
@@ -54,11 +59,15 @@ def load(
     source = pathlib.Path(path) if path else default_data()
     if source.is_dir():
         store = open_store(source)
+        check_store(store)
     else:
-        where = pathlib.Path(folder or f"{config.workdir}/prepared/{source.stem}")
+        rows = open_source(source, allow_unlabelled)
+        # two files of one name are two stores
+        name = f"{source.stem}-{rows.describe()['sha256'][:8]}"
+        where = pathlib.Path(folder or f"{config.workdir}/prepared/{name}")
         if jax.process_index() == 0:
             store = prepare(
-                open_source(source, allow_unlabelled),
+                rows,
                 where,
                 reading(config).recipe(
                     config.contents or (network.sees,), read_rows=config.read_rows

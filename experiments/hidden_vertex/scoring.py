@@ -1,6 +1,7 @@
 """From a trained network to its report: test events, other samples, injection."""
 
 import dataclasses
+import json
 import pathlib
 import shutil
 
@@ -39,7 +40,7 @@ def report_run(
     labels = np.zeros(len(store)) if store.label is None else np.asarray(store.label)
     checked = every[labels[every] == 0] if parts is None else parts.val
     validation = {}
-    if len(checked):
+    if len(checked) and store.label is not None:
         loss = float(evaluate(network, detector.params, store, checked)["loss"])
         low = data.floor(network, store, checked)
         gap = None if low is None else (loss - low) / low
@@ -73,10 +74,11 @@ def report_run(
         top_k=config.top_k,
         histogram_bins=config.histogram_bins,
         injection=injection,
-        throughput=_throughput(session, detector, parts),
+        throughput=_throughput(config, session, parts),
         extra_samples=extra,
         source=_source(config, store),
-        k=config.k,
+        # the jets and the event view have no graph to draw
+        k=config.k if network.sees == "knn" else 0,
         periodic_phi=config.periodic_phi,
     )
     found = numbers.get("auc")
@@ -115,20 +117,23 @@ def _filters(network: Network, store: Store) -> dict[str, int]:
     return found
 
 
-def _throughput(session, detector, parts) -> dict[str, float]:
-    found = {}
-    spent = session.timings.get("training", 0.0)
-    history = detector.metadata.get("history", ())
-    if parts is not None and spent and history:
-        epochs = history[-1]["round"]
-        found = {
-            "train_events": len(parts.train),
-            "train_events_per_s": len(parts.train) * epochs / spent,
-            "epoch_s": spent / epochs,
-            "total_s": session.seconds(),
-            "epochs": epochs,
-        }
-    return found
+def _throughput(config, session, parts) -> dict[str, float]:
+    """Returns the speed of the epochs, each with its validation, but the first."""
+    path = pathlib.Path(config.workdir) / "metrics.jsonl"
+    if parts is None or "training" not in session.timings or not path.is_file():
+        return {}
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    speeds = [e["steps_per_second"] for e in entries if "steps_per_second" in e]
+    if not speeds:
+        return {}
+    events = float(np.median(speeds[1:] or speeds)) * config.batch_size
+    return {
+        "train_events": len(parts.train),
+        "train_events_per_s": events,
+        "epoch_s": len(parts.train) / events,
+        "total_s": session.seconds(),
+        "epochs": len(speeds),
+    }
 
 
 def _extra_samples(config, session, detector, scored) -> dict[str, Scored]:

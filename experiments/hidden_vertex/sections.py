@@ -92,8 +92,8 @@ def add_scores(
         )
         if beside:
             text += (
-                f" In grey beside the scores: the best cut on one variable, {best}, "
-                "which knows where the signal lies."
+                f" In grey in the SIC curve: the best cut on one variable, {best}, "
+                "whose direction knows the signal (none that knows its mass)."
             )
     else:
         tables = [_plain(scored, found)]

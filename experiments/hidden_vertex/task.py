@@ -20,6 +20,7 @@ from jaxphys.training.mesh import make_mesh
 from jaxphys.training.task import Progress, Task, TrainState
 
 EVAL_BATCH = 256
+BEST = ("val_loss", "min")
 # A floor gap above this after so many evaluations without progress is worth a word.
 _STUCK = (3, 0.05)
 
@@ -46,6 +47,11 @@ def make_task(
       parts: which events are trained on, validated on.
       params: weights to start from; None draws them.
     """
+    if config.batch_size > len(parts.train):
+        raise ValueError(
+            f"--batch_size={config.batch_size}: there are {len(parts.train)} training "
+            "events"
+        )
     devices = make_mesh(config.mesh).size
     resident = stays_on_device(config, network, store, parts.train)
     arranged = {"parts": devices, "on_device": resident}
@@ -106,7 +112,7 @@ def make_task(
             lambda progress, scalars: progress.with_extra(learning_rate=rate),
         ),
         after_eval=phases.keep_best_params,
-        best=("val_loss", "min"),
+        best=BEST,
         announce=functools.partial(announce, config),
     )
 

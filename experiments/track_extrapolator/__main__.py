@@ -17,7 +17,7 @@ from experiments.track_extrapolator.data import (
     split,
     truth_field,
 )
-from experiments.track_extrapolator.task import make_model, make_task
+from experiments.track_extrapolator.task import BEST, make_model, make_task
 from jaxphys.config import to_flagfile
 from jaxphys.report import Column
 from jaxphys.report.ensemble import write_ensemble
@@ -36,7 +36,7 @@ from jaxphys.training.loop import FitResult
 
 def train(config: Config, session: app.Session) -> None:
     """Simulates if needed, trains, exports and reports."""
-    begun = app.find_checkpoint(config)  # a wrong --resume is said before all work
+    begun = app.find_checkpoint(config, BEST)  # said before all work if it is wrong
     app.open_workdir(config)
     with session.stage("data"):
         tracks = load(config)

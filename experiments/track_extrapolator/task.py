@@ -18,6 +18,8 @@ from jaxphys.training.task import Task, TrainState
 
 EVAL_BATCH = 4096
 
+BEST = ("val_loss", "min")
+
 
 def make_model(config: Config) -> TrackMLP:
     """Returns the network."""
@@ -107,5 +109,5 @@ def make_task(
         eval_data=eval_data,
         advance=phases.chain(phases.track_best("val_loss", "min"), set_rate),
         after_eval=after,
-        best=("val_loss", "min"),
+        best=BEST,
     )

@@ -1,12 +1,18 @@
 """Ragged events and where they are read from."""
 
 import dataclasses
+import hashlib
+import pathlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 
 READ_ROWS = 4096
+MOST_ETA = 10.0  # a detector ends at 5; beyond 10 the column holds something else
+LEAST_PT = 1e-6  # GeV
+_SAMPLE = 2**20  # bytes of a piece that identifies a file
+_PIECES = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,6 +103,35 @@ def drop_empty(particles, offset, label, row_id) -> Events:
     )
 
 
+def check_coordinates(path, particles, offset, start: int) -> None:
+    """Refuses numbers that cannot be pT, eta and phi.
+
+    Args:
+        path: For the message.
+        particles: [N, 3].
+        offset: [R + 1].
+        start: Number of the first row.
+
+    Raises:
+        ValueError: If pT is below 1e-6 GeV, abs(eta) above 10 or abs(phi) above 2 pi;
+            names file, row and value.
+    """
+    limits = (
+        ("pT", particles[:, 0] < LEAST_PT, f"at least {LEAST_PT:g} GeV (or 0, none)"),
+        ("eta", np.abs(particles[:, 1]) > MOST_ETA, f"abs(eta) at most {MOST_ETA:g}"),
+        ("phi", np.abs(particles[:, 2]) > 6.2841, "radians, abs(phi) at most 2 pi"),
+    )
+    for column, (name, bad, expected) in enumerate(limits):
+        found = np.flatnonzero(bad)
+        if len(found):
+            row = int(np.searchsorted(offset, found[0], side="right")) - 1
+            raise ValueError(
+                f"{path}: row {start + row}, {name}: expected {expected}, got "
+                f"{particles[found[0], column]:g} ({len(found)} such particles in this "
+                "block)"
+            )
+
+
 def row_numbers(path, found, num_rows: int) -> np.ndarray:
     """Returns the numbers of the rows: those of the file, if they can serve as such.
 
@@ -124,4 +159,19 @@ def describe_file(source: Any) -> dict[str, Any]:
         "name": source.path.name,
         "bytes": source.path.stat().st_size,
         "rows": source.num_rows,
+        "sha256": content_sha256(source.path),
     }
+
+
+def content_sha256(path) -> str:
+    """Returns the checksum of a file, of a large one that of 32 pieces of a MiB."""
+    path = pathlib.Path(path)
+    size, found = path.stat().st_size, hashlib.sha256()
+    starts = range(0, size, _SAMPLE)
+    if len(starts) > _PIECES:
+        starts = [int(s) for s in np.linspace(0, size - _SAMPLE, _PIECES)]
+    with path.open("rb") as file:
+        for start in starts:
+            file.seek(start)
+            found.update(file.read(_SAMPLE))
+    return found.hexdigest()

@@ -59,6 +59,9 @@ def program(detector: Detector) -> Callable[..., dict[str, jax.Array]]:
     """
     network, statistics = detector.network, detector.statistics
     objective: Any = network.objective()
+    if network.sees in ("knn", "radius"):
+        # the score does not depend on the loss, and this one has a free shape
+        objective = objective._replace(loss=objective.score)
     params = jax.tree.map(jnp.asarray, detector.params)
     where = {
         "mean": jnp.asarray(statistics.latent.mean, jnp.float32),

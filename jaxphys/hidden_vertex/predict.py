@@ -130,6 +130,33 @@ def save_network(
     write_json(pathlib.Path(workdir) / NETWORK_FILE, {**found, **facts})
 
 
+def check_same_data(workdir: str | pathlib.Path, store: Store) -> None:
+    """Refuses to go on with a run on other events than it was begun with.
+
+    Raises:
+      ValueError: names --data.
+    """
+    path = pathlib.Path(workdir) / NETWORK_FILE
+    begun = read_network(path).get("data_fingerprint") if path.is_file() else None
+    if begun is not None and begun != store.fingerprint:
+        raise ValueError(
+            f"--data={store.folder}: holds other events than the run in {workdir} was "
+            "begun with; use another --workdir (--init_from takes the weights)"
+        )
+
+
+def read_network(path: str | pathlib.Path) -> dict[str, Any]:
+    """Reads what `save_network` wrote.
+
+    Raises:
+      ValueError: it is no JSON.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged: {error}") from error
+
+
 def save_statistics(
     workdir: str | pathlib.Path, statistics: ScoreStatistics, step: int
 ) -> None:
@@ -152,18 +179,24 @@ def load(workdir: str | pathlib.Path) -> Detector:
                 f"{folder}: no {name}: not a run, or its training has not come to its "
                 "end (the command that began it goes on with it)"
             )
-    described = json.loads((folder / NETWORK_FILE).read_text())
+    described = read_network(folder / NETWORK_FILE)
     network = Network.from_json(described.pop("network"))
     reading = Reading(**described.pop("reading"))
     state, progress = Checkpointer(folder / "checkpoints", read_only=True).read_latest()
-    with np.load(folder / STATISTICS_FILE) as arrays:
-        step = int(arrays["step"])
-        if step != progress.step:
-            raise ValueError(
-                f"{folder / STATISTICS_FILE}: belongs to step {step}, the latest "
-                f"checkpoint is of step {progress.step}: train to the end"
-            )
-        statistics = ScoreStatistics.from_arrays(arrays)
+    try:
+        arrays = dict(np.load(folder / STATISTICS_FILE, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"{folder / STATISTICS_FILE}: damaged; remove it and --mode=train, which "
+            "makes it anew"
+        ) from error
+    step = int(arrays["step"])
+    if step != progress.step:
+        raise ValueError(
+            f"{folder / STATISTICS_FILE}: belongs to step {step}, the latest "
+            f"checkpoint is of step {progress.step}: train to the end"
+        )
+    statistics = ScoreStatistics.from_arrays(arrays)
     facts = {**described, "step": progress.step, "history": progress.history}
     params = state["extra"]["best_params"]
     return Detector(network, params, statistics, reading, facts)

@@ -29,6 +29,7 @@ from jaxphys.hidden_vertex.store import (
     FORMAT,
     VERSION,
     Store,
+    array_sha256,
     check_scale,
     end_sha256,
     label_sha256,
@@ -290,7 +291,10 @@ def _join(folder, paths, request, allow_unscaled):
     folder.mkdir()
     size = _column(paths, "size")
     if not len(size):
-        raise ValueError(f"{request['source']}: no event with a particle")
+        name = request["source"].get("name", request["source"])
+        raise ValueError(
+            f"{name}: none of {request['rows']} rows holds an event with a particle"
+        )
     event_id, empty = _column(paths, "event_id"), _column(paths, "empty_id")
     label = _column(paths, "label") if request["labelled"] else None
     seen = _statistics([_load(path, "seen") for path in paths])
@@ -310,6 +314,7 @@ def _join(folder, paths, request, allow_unscaled):
             np.save(file, array)
     counts = {"particles": int(size.sum()), "events": len(size), "edges": edges}
     columns = _join_large(folder, paths, counts)
+    stored = [name for name in ARRAYS if name in small or name in columns]
     x = np.load(folder / "x.npy", mmap_mode="r")
     names = []
     if "observables" in columns:
@@ -326,7 +331,8 @@ def _join(folder, paths, request, allow_unscaled):
         },
         "empty_events": len(empty),
         "empty_rows": empty[:_EMPTY_NAMED].tolist(),
-        "arrays": [name for name in ARRAYS if name in small or name in columns],
+        "arrays": stored,
+        "sha256": {name: array_sha256(folder, name) for name in stored},
         "columns": columns,
         "observables": names,
         "statistics": statistics,

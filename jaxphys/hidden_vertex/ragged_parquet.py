@@ -11,6 +11,7 @@ import numpy as np
 from jaxphys.data.files import replace_file
 from jaxphys.hidden_vertex.events import (
     Events,
+    check_coordinates,
     describe_file,
     drop_empty,
     row_numbers,
@@ -68,6 +69,7 @@ class RaggedParquet:
         with np.errstate(over="ignore"):  # what is infinite is refused next
             particles[:, 0] = np.exp(particles[:, 0])
         self._check_finite(particles, offset, start)
+        check_coordinates(self.path, particles, offset, start)
         label = self._label(table, start) if self.labelled else None
         return drop_empty(particles, offset, label, self.row_id[start:stop])
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxphys.hidden_vertex.events import (
     Events,
     Source,
+    check_coordinates,
     describe_file,
     drop_empty,
     row_numbers,
@@ -96,6 +97,7 @@ class LhcoFile:
                 ) from error
         self._check(rows, start)
         particles, offset = particles_of_rows(rows)
+        check_coordinates(self.path, particles, offset, start)
         label = rows[:, LABEL_COLUMN] if self.labelled else None
         return drop_empty(particles, offset, label, self.row_id[start:stop])
 
@@ -148,6 +150,12 @@ def open_lhco(path, allow_unlabelled: bool = False, key: str = "df") -> LhcoFile
         shape = table.shape
         _check_columns(path, shape, allow_unlabelled)
         _check_filters(path, table)
+        if table.dtype.kind not in "fiu":
+            raise ValueError(
+                f"{path}: block0_values: expected numbers, got {table.dtype}"
+            )
+        if not shape[0]:
+            raise ValueError(f"{path}: block0_values: expected rows, got none")
         try:
             items = (
                 group["block0_items"][:] if "block0_items" in group else np.arange(0)

@@ -207,6 +207,12 @@ def check_store(store: Store) -> None:
         ValueError: If particles, neighbours or row numbers are not as they were
             written; names the array and the event.
     """
+    for name, expected in store.meta.get("sha256", {}).items():
+        if array_sha256(store.folder, name) != expected:
+            raise ValueError(
+                f"{store.folder}/{name}.npy: its checksum is not that of meta.json: "
+                "damaged or changed; prepare the data again"
+            )
     for end in ("first", "last"):
         if end_sha256(store.x, store.offset, end) != store.meta[f"{end}_sha256"]:
             raise ValueError(
@@ -229,6 +235,12 @@ def check_store(store: Store) -> None:
                 f"{store.folder}/x.npy: event {event}: expected finite numbers and "
                 f"pT > 0, got {block[bad[0]]}"
             )
+
+
+def array_sha256(folder, name: str) -> str:
+    """Returns the checksum of the file of an array."""
+    with open(pathlib.Path(folder) / f"{name}.npy", "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def label_sha256(label: np.ndarray | None) -> str:

@@ -116,6 +116,9 @@ def _main(modes: Mapping[str, Mode], parsed: tuple[Any, Session]) -> None:
                 modes["summarize"](config, session)
             return
         modes[config.mode](config, session)
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on", file=sys.stderr)
+        sys.exit(130)
     except Preempted as stop:
         print(stop, file=sys.stderr)
         sys.exit(EXIT_CODE)
@@ -194,6 +197,10 @@ def resolve(config: configs.RunConfig, given: Sequence[str]) -> Any:
         if config.mode != "train":
             raise ValueError(f"--workdir={config.workdir}: no run there ({path})")
         return config
+    checkpoints = path.with_name(CHECKPOINTS).glob("*")
+    begun = any(found.name.isdecimal() for found in checkpoints)
+    if config.mode == "train" and not begun:
+        return config  # a start that failed says nothing about this one
     saved = configs.read_flagfile(type(config), path)
     kept = {
         field.name: getattr(saved, field.name)
@@ -201,9 +208,7 @@ def resolve(config: configs.RunConfig, given: Sequence[str]) -> Any:
         if field.name not in given and field.name not in _PER_CALL
     }
     merged = config.replace(**kept)
-    checkpoints = path.with_name(CHECKPOINTS).glob("*")
-    if config.mode != "train" or any(found.name.isdecimal() for found in checkpoints):
-        configs.check_resume(saved, merged)  # before the first one all may change
+    configs.check_resume(saved, merged)
     return merged
 
 
@@ -239,8 +244,14 @@ def open_checkpoints(config: configs.RunConfig, task: Task | None) -> Checkpoint
     )
 
 
-def find_checkpoint(config: configs.RunConfig) -> int | None:
+def find_checkpoint(
+    config: configs.RunConfig, best: tuple[str, str] | None = None
+) -> int | None:
     """Returns the step that --resume means; None for a fresh start.
+
+    Args:
+      config: of this call.
+      best: that of the task, for --resume=best.
 
     Raises:
       ValueError: there is no such checkpoint.
@@ -250,7 +261,8 @@ def find_checkpoint(config: configs.RunConfig) -> int | None:
         if config.resume in ("auto", "none"):
             return None
         raise ValueError(f"--resume={config.resume}: no checkpoint in {folder}")
-    with contextlib.closing(Checkpointer(folder, read_only=True)) as keeper:
+    keeper = Checkpointer(folder, best=best, read_only=True)
+    with contextlib.closing(keeper):
         return keeper.find(config.resume)
 
 

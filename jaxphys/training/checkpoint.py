@@ -191,13 +191,18 @@ class Checkpointer:
         return self._read(step, abstract)
 
     def _read(self, step: int, abstract: Any) -> tuple[Any, Progress]:
-        found = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract),
-                progress=ocp.args.JsonRestore(),
-            ),
+        wanted = ocp.args.Composite(
+            state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore()
         )
+        try:
+            found = self._manager.restore(step, args=wanted)
+        except Exception as error:  # whatever Orbax and its stores raise
+            others = [other for other in self.steps() if other != step]
+            raise ValueError(
+                f"{self.folder / str(step)}: cannot be read, damaged? "
+                f"({str(error).splitlines()[0][:200]}); remove it to go on from "
+                f"{others or 'the start'}"
+            ) from error
         return found["state"], Progress.from_json(found["progress"])
 
     def _saved_tree(self, step: int) -> Any:

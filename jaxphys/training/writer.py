@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorboardX
 import tqdm
 
 from jaxphys.training.task import Progress
@@ -43,6 +42,8 @@ class Writer:
         path = self._folder / "metrics.jsonl"
         self._cut(path, first - 1)
         self._lines = self._open.enter_context(path.open("a"))
+        import tensorboardX  # brings PyTorch along, seconds, where that is installed
+
         self._board = tensorboardX.SummaryWriter(
             str(self._folder / "tensorboard"),
             purge_step=first,

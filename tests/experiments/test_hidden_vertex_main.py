@@ -203,3 +203,56 @@ def test_signal_in_training_is_refused_unless_asked_for(events, tmp_path):
     )
     text = (tmp_path / "mixed/report/report.json").read_text()
     assert "signal events on purpose" in text
+
+
+def test_run_goes_on_with_its_own_events_only(trained, tmp_path):
+    other = write_lhco(tmp_path / "events.h5", lhco_rows([9, 12, 30] * 40, seed=8))
+    with pytest.raises(ValueError, match="--data=.*other events"):
+        run(*SMALL, "--epochs=3", f"--workdir={trained}", f"--data={other}")
+
+
+def test_files_of_one_name_are_scored_apart(trained, tmp_path):
+    scores = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        rows = lhco_rows([20, 30], seed=number)
+        path = write_lhco(folder / "same.h5", rows, compression="none")
+        output = folder / "p.parquet"
+        run(
+            "--mode=predict",
+            f"--workdir={trained}",
+            f"--data={path}",
+            f"--output={output}",
+        )
+        scores.append(pq.read_table(output)["score"].to_numpy())
+    assert np.all(scores[0] != scores[1])
+
+
+def test_prediction_never_overwrites_its_input(trained, events):
+    with pytest.raises(ValueError, match="expected a .parquet"):
+        run(
+            "--mode=predict",
+            f"--workdir={trained}",
+            f"--data={events}",
+            f"--output={events}",
+        )
+
+
+def test_damaged_store_is_refused(events, tmp_path):
+    store = tmp_path / "store"
+    run("--mode=prepare", f"--data={events}", f"--output={store}", "--workers=1")
+    path = store / "jets.npy"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match="checksum"):
+        run(*SMALL, f"--workdir={tmp_path / 'run'}", f"--data={store}")
+
+
+def test_best_checkpoint_can_be_resumed(events, tmp_path):
+    common = [*SMALL, f"--workdir={tmp_path}", f"--data={events}"]
+    run(*common)
+    run(*common, "--resume=best", "--epochs=3")
+    text = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(text[-1])["round"] == 3

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from jaxphys.hidden_vertex import events
 from jaxphys.hidden_vertex.events import (
     Events,
     iterate,
@@ -66,3 +67,32 @@ def test_row_numbers_are_those_of_the_file_if_they_ascend(found, expected):
 def test_too_few_row_numbers_are_refused():
     with pytest.raises(ValueError, match=r"file: expected 3 row numbers, got \(2,\)"):
         row_numbers("file", np.arange(2), 3)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "named"),
+    [(0, 1e-9, "pT"), (1, 50.0, "eta"), (2, 1000.0, "phi")],
+)
+def test_numbers_that_are_no_coordinates_are_named_with_file_and_row(
+    column, value, named
+):
+    particles = np.tile(np.array([[1.0, 2.0, 3.0]]), (5, 1))
+    events.check_coordinates("a.h5", particles, np.array([0, 2, 5]), 10)
+    particles[3, column] = value
+    with pytest.raises(ValueError, match=rf"a\.h5: row 11, {named}: expected"):
+        events.check_coordinates("a.h5", particles, np.array([0, 2, 5]), 10)
+
+
+def test_checksum_sees_a_change_in_small_files_and_the_pieces_of_large_ones(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(events, "_SAMPLE", 16)
+    path = tmp_path / "file"
+    for size in (40, 10_000):
+        path.write_bytes(bytes(size))
+        before = events.content_sha256(path)
+        for place in (0, size - 1):
+            content = bytearray(size)
+            content[place] = 1
+            path.write_bytes(bytes(content))
+            assert events.content_sha256(path) != before

@@ -1,5 +1,7 @@
 """Exported programs give the scores of the detector."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -64,6 +66,19 @@ def test_program_of_graphs_gives_the_scores(store, kind):
         edges = list((np.asarray(store.edge) + start).astype(np.int32).T)
     found = called(detector, x, graph, sizes.astype(np.int32), *edges)
     compare(found, detector.predict(store))
+
+
+def test_program_does_not_depend_on_the_loss(store):
+    plain = detector_of(store, kind="seed")
+    other = dataclasses.replace(plain, network=Network.of("seed", loss="chamfer"))
+    x = features(np.asarray(store.x))
+    sizes = store.sizes.astype(np.int32)
+    graph = np.repeat(np.arange(24, dtype=np.int32), sizes)
+    near = np.tile(np.arange(len(x), dtype=np.int32)[:, None], 6)  # no neighbours
+    inputs = (x, graph, sizes, near)
+    np.testing.assert_array_equal(
+        called(other, *inputs)["error"], called(plain, *inputs)["error"]
+    )
 
 
 def test_files_hold_the_program_and_the_original_names_of_the_weights(store, tmp_path):

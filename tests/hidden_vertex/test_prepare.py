@@ -260,7 +260,7 @@ def test_folder_with_other_files_is_left_alone(source, tmp_path):
 
 def test_source_without_particles_is_refused(tmp_path):
     path = write_lhco(tmp_path / "a.h5", lhco_rows([0, 0]))
-    with pytest.raises(ValueError, match="no event with a particle"):
+    with pytest.raises(ValueError, match="none of 2 rows holds an event"):
         prepare(path, tmp_path / "store")
 
 

@@ -110,12 +110,26 @@ def test_changed_labels_are_found_when_opened(store):
 
 def test_changed_particles_are_found_by_the_check(store):
     change(store, "x", (5, 0), 99.0)
-    with pytest.raises(ValueError, match=r"x\.npy: the checksum of the first"):
+    with pytest.raises(ValueError, match=r"x\.npy: its checksum is not"):
         check_store(open_store(store.folder))
 
 
-def test_changed_row_numbers_are_found_by_the_check(store):
+@pytest.mark.parametrize("name", ["jets", "neighbour", "edge"])
+def test_one_changed_byte_of_any_array_is_found_by_the_check(store, name):
+    path = store.folder / f"{name}.npy"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=rf"{name}\.npy: its checksum is not"):
+        check_store(open_store(store.folder))
+
+
+def test_rules_hold_in_stores_without_checksums(store):
     change(store, "event_id", 3, 0)
+    path = store.folder / "meta.json"
+    meta = json.loads(path.read_text())
+    del meta["sha256"]
+    path.write_text(json.dumps(meta))
     with pytest.raises(ValueError, match=r"event_id\.npy: expected ascending numbers"):
         check_store(open_store(store.folder))
 
