@@ -207,7 +207,7 @@ def test_signal_in_training_is_refused_unless_asked_for(events, tmp_path):
 
 def test_run_goes_on_with_its_own_events_only(trained, tmp_path):
     other = write_lhco(tmp_path / "events.h5", lhco_rows([9, 12, 30] * 40, seed=8))
-    with pytest.raises(ValueError, match="--data=.*other events"):
+    with pytest.raises(ValueError, match=r"--data=.*other events"):
         run(*SMALL, "--epochs=3", f"--workdir={trained}", f"--data={other}")
 
 
@@ -230,7 +230,7 @@ def test_files_of_one_name_are_scored_apart(trained, tmp_path):
 
 
 def test_prediction_never_overwrites_its_input(trained, events):
-    with pytest.raises(ValueError, match="expected a .parquet"):
+    with pytest.raises(ValueError, match=r"expected a \.parquet"):
         run(
             "--mode=predict",
             f"--workdir={trained}",
