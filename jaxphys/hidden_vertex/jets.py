@@ -4,6 +4,7 @@ All events of a call are treated at once: particles lie one after the other, and
 over an event are sums over a segment. Distances are those in (eta, phi), phi periodic.
 """
 
+import importlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -190,8 +191,8 @@ def cluster(
         ImportError: FastJet is not installed.
     """
     try:
-        import awkward as ak
-        import fastjet
+        names = ("awkward", "fastjet")
+        ak, fastjet = (importlib.import_module(name) for name in names)
     except ImportError as error:
         raise ImportError(
             "fastjet jets need the package fastjet: pip install 'jaxphys[events]'"
