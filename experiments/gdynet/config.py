@@ -158,7 +158,6 @@ class Config(RunConfig):
     )  # fmt: skip
     loss_schedule: tuple[str, ...] = option(
         ("vamp2", "vamp1", "vamp2"), "loss of each phase: " + ", ".join(LOSSES),
-        change="extendable",
     )  # fmt: skip
     allow_schedule_mismatch: bool = option(
         False, "go on although finished phases had another loss"

@@ -58,7 +58,8 @@ def report_run(
         scores = _scores(config, parts)
     time_unit, name = time_unit_of(config, parts.exact)
     folder = pathlib.Path(config.output or f"{config.workdir}/report")
-    _save_predictions(config, predictions)
+    if config.analysis_data == "all":
+        _save_predictions(config, predictions)
     numbers = report.write_report(
         folder,
         predictions=predictions,

@@ -92,6 +92,7 @@ def test_loss_of_the_original_phase_is_small_and_metrics_are_the_scores(trained)
         assert -1e-6 <= entry["val_vamp2_full"] <= 1 + 1e-3
 
 
+@pytest.mark.slow
 def test_run_resumes_in_the_middle_of_every_phase_to_the_same_numbers(frames, tmp_path):
     common = [*SMALL, "--epochs=2", f"--data={frames}"]
     straight, broken = tmp_path / "straight", tmp_path / "broken"
@@ -113,6 +114,7 @@ def leaves(tree):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
+@pytest.mark.slow
 def test_longer_schedule_extends_a_finished_run_as_one_long_run(frames, tmp_path):
     common = [*SMALL, "--epochs=1", f"--data={frames}"]
     long, grown = tmp_path / "long", tmp_path / "grown"
@@ -162,6 +164,7 @@ def test_prediction_has_a_row_per_frame_and_target(trained, frames, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_weights_go_to_another_run_and_other_states_are_drawn_anew(
     trained, frames, tmp_path, capsys
 ):

@@ -125,6 +125,7 @@ def test_prediction_takes_rows_without_labels_and_training_refuses_them(
         run(*SMALL, f"--workdir={tmp_path / 'run'}", f"--data={path}")
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_checkpoint_to_the_same_weights(events, tmp_path):
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     common = [*SMALL[:2], *SMALL[3:], f"--data={events}"]
@@ -194,6 +195,7 @@ def test_every_model_runs_from_data_to_report(events, tmp_path, arguments):
         assert numbers["validation"]["val_loss"] > numbers["validation"]["floor"]
 
 
+@pytest.mark.slow
 def test_signal_in_training_is_refused_unless_asked_for(events, tmp_path):
     run(
         *SMALL,
@@ -250,6 +252,7 @@ def test_damaged_store_is_refused(events, tmp_path):
         run(*SMALL, f"--workdir={tmp_path / 'run'}", f"--data={store}")
 
 
+@pytest.mark.slow
 def test_best_checkpoint_can_be_resumed(events, tmp_path):
     common = [*SMALL, f"--workdir={tmp_path}", f"--data={events}"]
     run(*common)

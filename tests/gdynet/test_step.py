@@ -117,6 +117,7 @@ def test_unknown_names_are_refused():
         step.initial_variables(jax.random.key(0), lobes("one"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["separate", "shared"])
 def test_pairs_of_padding_change_nothing(which):
     pairs, more = batch(SIZE), batch(SIZE + 4, seed=8)
