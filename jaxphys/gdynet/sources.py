@@ -16,7 +16,6 @@ import numpy as np
 
 # the order of a list of files
 FILES = ("atom_types", "target_index", "nbr_lists", "nbr_dists", "atom_directions")
-LARGE = FILES[2:]
 LENGTHS = "trajectory_lengths"
 
 
