@@ -7,19 +7,16 @@ and a folder that has its name is whole.
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
-import sys
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tqdm
 
 from jaxphys.data.files import replace_file, write_json
+from jaxphys.data.jobs import progress_bar, require_equal, run_jobs
 from jaxphys.gdynet.cells import Pbc
 from jaxphys.gdynet.directions import Displacement, load_directions
 from jaxphys.gdynet.neighbours import BACKENDS, neighbours
@@ -145,7 +142,7 @@ def prepare(
         **recipe.describe(),
     }
     if (folder / "about.json").is_file():
-        _require_equal(folder, request, folder / "about.json")
+        require_equal(folder, request, _json_of(folder / "about.json"))
         return folder
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder}: expected a new folder, it holds other files")
@@ -164,24 +161,14 @@ def prepare(
     return folder
 
 
-def _require_equal(folder, request, path):
-    found, wanted = json.loads(path.read_text()), json.loads(json.dumps(request))
-    changed = [
-        f"{key}: expected {wanted.get(key)!r}, got {found.get(key)!r}"
-        for key in sorted({*wanted, *found})
-        if wanted.get(key) != found.get(key)
-    ]
-    if changed:
-        raise ValueError(
-            f"{folder}: exists and was made differently (remove it or choose another "
-            f"folder): {'; '.join(changed)}"
-        )
+def _json_of(path):
+    return json.loads(path.read_text())
 
 
 def _begin(partial, request, source, recipe):
     """Makes the memory maps that the chunks are written into."""
     if (partial / "request.json").is_file():
-        _require_equal(partial, request, partial / "request.json")
+        require_equal(partial, request, _json_of(partial / "request.json"))
         return
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "done").mkdir(parents=True)
@@ -204,35 +191,11 @@ def _make_chunks(source, recipe, partial, frames, chunk, workers, progress):
     starts = range(0, frames, chunk)
     todo = [s for s in starts if not (partial / "done" / str(s)).is_file()]
     done = frames - sum(min(chunk, frames - s) for s in todo)
-    bar = tqdm.tqdm(
-        total=frames,
-        initial=done,
-        desc="prepare",
-        unit="frame",
-        disable=not progress,
-        mininterval=0.2 if sys.stderr.isatty() else 10,
-    )
+    bar = progress_bar("prepare", "frame", frames, done, progress)
     jobs = [(source, recipe, partial, s, min(s + chunk, frames)) for s in todo]
     with bar:
-        for count in _run(jobs, min(workers, len(jobs))):
+        for count in run_jobs(write_chunk, jobs, workers):
             bar.update(count)
-
-
-def _run(jobs, workers) -> Iterator[int]:
-    """Yields the number of frames of every chunk that is done, in any order."""
-    if workers <= 1:
-        for job in jobs:
-            yield write_chunk(*job)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(write_chunk, *job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
 
 
 def write_chunk(

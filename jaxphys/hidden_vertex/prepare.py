@@ -6,19 +6,16 @@ joined and the result is renamed, so that a store that has its name is whole.
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import tqdm
 
 from jaxphys.data.files import replace_file, write_json
+from jaxphys.data.jobs import progress_bar, require_equal, run_jobs
 from jaxphys.hidden_vertex.events import READ_ROWS, Events, Source
 from jaxphys.hidden_vertex.graphs import aggregate, features, knn_table, radius_table
 from jaxphys.hidden_vertex.jets import KINDS, event_frame, find_jets, jets_frame
@@ -147,7 +144,7 @@ def prepare(
     partial = folder.with_name(f".{folder.name}.partial")
     if (folder / "meta.json").is_file():
         store = open_store(folder)
-        _require_equal(folder, request, store.meta["request"])
+        require_equal(folder, request, store.meta["request"])
         shutil.rmtree(partial, ignore_errors=True)
         return store
     if folder.exists() and any(folder.iterdir()):
@@ -167,58 +164,20 @@ def _begin(partial, request):
     (partial / "chunks").mkdir(parents=True, exist_ok=True)
     path = partial / "request.json"
     if path.is_file():
-        _require_equal(partial, request, json.loads(path.read_text()))
+        require_equal(partial, request, json.loads(path.read_text()))
     else:
         write_json(path, request)
-
-
-def _require_equal(folder, expected, found):
-    expected = json.loads(json.dumps(expected))
-    changed = [
-        f"{key}: expected {expected.get(key)!r}, got {found.get(key)!r}"
-        for key in sorted({*expected, *found})
-        if expected.get(key) != found.get(key)
-    ]
-    if changed:
-        raise ValueError(
-            f"{folder}: exists and was made differently (remove it or choose another "
-            f"folder): {'; '.join(changed)}"
-        )
 
 
 def _make_chunks(source, recipe, rows, starts, paths, workers, progress):
     todo = [i for i, path in enumerate(paths) if not path.is_file()]
     stops = [min(start + recipe.read_rows, rows) for start in starts]
     done = rows - sum(stops[i] - starts[i] for i in todo)
-    bar = tqdm.tqdm(
-        total=rows,
-        initial=done,
-        desc="prepare",
-        unit="event",
-        disable=not progress,
-        mininterval=0.2 if sys.stderr.isatty() else 10,
-    )
+    bar = progress_bar("prepare", "event", rows, done, progress)
     jobs = [(source, recipe, starts[i], stops[i], paths[i]) for i in todo]
     with bar:
-        for count in _run(jobs, min(workers, len(jobs))):
+        for count in run_jobs(make_chunk, jobs, workers):
             bar.update(count)
-
-
-def _run(jobs, workers) -> Iterator[int]:
-    """Yields the number of rows of every chunk that is done, in any order."""
-    if workers <= 1:
-        for job in jobs:
-            yield make_chunk(*job)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(make_chunk, *job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
 
 
 def make_chunk(source: Source, recipe: Recipe, start: int, stop: int, path) -> int:

@@ -10,18 +10,15 @@ processes. The sample that comes with the package was made by
 
 import importlib.resources
 import json
-import multiprocessing
 import pathlib
 import shutil
-import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
 import numpy as np
-import tqdm
 
 from jaxphys.data.files import replace_file, write_json
+from jaxphys.data.jobs import progress_bar, require_equal, run_jobs
 from jaxphys.hidden_vertex.collisions import (
     KINDS,
     NOMINAL,
@@ -154,7 +151,7 @@ def _simulate(
     }
     partial = path.with_name(f".{path.name}.partial")
     if path.exists():
-        _require_equal(path, request, _stored_request(path))
+        require_equal(path, request, _stored_request(path), "name")
         shutil.rmtree(partial, ignore_errors=True)
         return path
     require_events_extra()
@@ -210,23 +207,9 @@ def _begin(partial, request):
     partial.mkdir(parents=True, exist_ok=True)
     path = partial / "request.json"
     if path.is_file():
-        _require_equal(partial, request, json.loads(path.read_text()))
+        require_equal(partial, request, json.loads(path.read_text()), "name")
     else:
         write_json(path, request)
-
-
-def _require_equal(path, wanted, found):
-    if wanted == found:
-        return
-    changed = [
-        f"{key}: expected {wanted.get(key)!r}, got {found.get(key)!r}"
-        for key in sorted({*wanted, *found})
-        if wanted.get(key) != found.get(key)
-    ]
-    raise ValueError(
-        f"{path}: exists and was made differently (remove it or choose another name): "
-        f"{'; '.join(changed)}"
-    )
 
 
 def _names(job):
@@ -241,37 +224,14 @@ def _names(job):
 def _make_chunks(jobs, workers, progress):
     todo = [job for job in jobs if not _names(job)[1].is_file()]
     total = sum(job[3] for job in jobs)
-    bar = tqdm.tqdm(
-        total=total,
-        initial=total - sum(job[3] for job in todo),
-        desc="simulate",
-        unit="event",
-        disable=not progress,
-        mininterval=0.2 if sys.stderr.isatty() else 10,
-    )
+    done = total - sum(job[3] for job in todo)
+    bar = progress_bar("simulate", "event", total, done, progress)
     accepted = tries = 0
     with bar:
-        for count, tried in _run(todo, min(workers, len(todo))):
+        for count, tried in run_jobs(make_chunk, todo, workers):
             accepted, tries = accepted + count, tries + tried
             bar.set_postfix_str(f"{accepted / tries:.0%} accepted", refresh=False)
             bar.update(count)
-
-
-def _run(jobs, workers) -> Iterator[tuple[int, int]]:
-    """Yields (events, tries) of every chunk that is done, in any order."""
-    if workers <= 1:
-        for job in jobs:
-            yield make_chunk(*job)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(make_chunk, *job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
 
 
 def make_chunk(process: Process, seed: int, chunk: int, count: int, partial):

@@ -199,9 +199,9 @@ def resolve(config: configs.RunConfig, given: Sequence[str]) -> Any:
         return config
     checkpoints = path.with_name(CHECKPOINTS).glob("*")
     begun = any(found.name.isdecimal() for found in checkpoints)
+    saved = configs.read_flagfile(type(config), path)  # of this experiment?
     if config.mode == "train" and not begun:
         return config  # a start that failed says nothing about this one
-    saved = configs.read_flagfile(type(config), path)
     kept = {
         field.name: getattr(saved, field.name)
         for field in dataclasses.fields(config)

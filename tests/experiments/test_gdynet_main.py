@@ -9,8 +9,7 @@ import pytest
 import jaxphys
 from experiments.gdynet import __main__ as main
 from experiments.gdynet.config import Config
-from jaxphys.config import define_flags, given_flags, parse_command_line
-from jaxphys.training import app
+from tests.experiments.commands import run_mode
 
 SMALL = [
     "--case=B",
@@ -40,16 +39,7 @@ MODES = {
 
 
 def run(*arguments):
-    from absl import flags
-
-    values = flags.FlagValues()
-    define_flags(Config, values)
-    config = parse_command_line(Config, arguments, values)
-    given = given_flags(Config, values)
-    config = app.resolve(config, given)
-    session = app.Session("command", frozenset(given))
-    MODES[config.mode](config, session)
-    return config
+    return run_mode(Config, MODES, *arguments)
 
 
 @pytest.fixture(scope="module")

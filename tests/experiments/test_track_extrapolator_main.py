@@ -10,9 +10,10 @@ import pytest
 import jaxphys
 from experiments.track_extrapolator import __main__ as main
 from experiments.track_extrapolator.config import Config
-from jaxphys.config import given_flags, parse_command_line
+from jaxphys.config import parse_command_line
 from jaxphys.track_extrapolator.export import binary
 from jaxphys.training import app
+from tests.experiments.commands import run_mode
 
 SMALL = [
     "--samples=600",
@@ -27,26 +28,17 @@ SMALL = [
 ]
 
 
+MODES = {
+    "train": main.train,
+    "evaluate": main.evaluate,
+    "predict": main.predict,
+    "prepare": main.prepare,
+    "export": main.export,
+}
+
+
 def run(*arguments):
-    from absl import flags
-
-    from jaxphys.config import define_flags
-
-    values = flags.FlagValues()
-    define_flags(Config, values)
-    config = parse_command_line(Config, arguments, values)
-    given = given_flags(Config, values)
-    config = app.resolve(config, given)
-    session = app.Session("command", frozenset(given))
-    modes = {
-        "train": main.train,
-        "evaluate": main.evaluate,
-        "predict": main.predict,
-        "prepare": main.prepare,
-        "export": main.export,
-    }
-    modes[config.mode](config, session)
-    return config
+    return run_mode(Config, MODES, *arguments)
 
 
 @pytest.fixture(scope="module")
