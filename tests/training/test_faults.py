@@ -133,11 +133,15 @@ def test_full_disk_names_the_folder_and_leaves_earlier_checkpoints_intact(
     assert f"{run / 'checkpoints'}: checkpoint of step " in message
     known = checkpoints_of(run)
     assert f"could not be written; the complete ones are of steps {known}" in message
-    assert checkpoints_of(run)[-1] == progress.step
+    # how small the files are that Orbax cuts a checkpoint into varies: some may fit
+    assert known[-1] >= progress.step
     after, again = state_of(run)
-    assert again == progress
-    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert again.step == known[-1]
+    assert again.history[: len(progress.history)] == progress.history
+    if again.step == progress.step:
+        assert again == progress
+        for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.slow
