@@ -1,9 +1,10 @@
 """Checkpoints: state and progress in one atomic step of an Orbax manager."""
 
+import contextlib
 import logging
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -194,20 +195,27 @@ class Checkpointer:
         wanted = ocp.args.Composite(
             state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore()
         )
-        try:
+        with self._reading(step):
             found = self._manager.restore(step, args=wanted)
-        except Exception as error:  # whatever Orbax and its stores raise
-            others = [other for other in self.steps() if other != step]
-            raise ValueError(
-                f"{self.folder / str(step)}: cannot be read, damaged? "
-                f"({str(error).splitlines()[0][:200]}); remove it to go on from "
-                f"{others or 'the start'}"
-            ) from error
         return found["state"], Progress.from_json(found["progress"])
 
     def _saved_tree(self, step: int) -> Any:
-        saved = self._manager.item_metadata(step)["state"]
+        with self._reading(step):
+            saved = self._manager.item_metadata(step)["state"]
         return getattr(saved, "tree", saved)
+
+    @contextlib.contextmanager
+    def _reading(self, step: int) -> Iterator[None]:
+        """Turns whatever Orbax and its stores raise into one line that names a way."""
+        try:
+            yield
+        except Exception as error:
+            others = [other for other in self.steps() if other != step]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ValueError(
+                f"{self.folder / str(step)}: cannot be read, damaged? "
+                f"({reason[:200]}); remove it to go on from {others or 'the start'}"
+            ) from error
 
     def read_latest(self) -> tuple[dict[str, Any], Progress]:
         """Reads the latest checkpoint on one device, without knowing the task.

@@ -312,3 +312,15 @@ def test_empty_parts_of_a_state_are_saved(open_keep):
     keep.wait()
     state, _ = keep.restore(1, dataclasses.replace(bare, step=jnp.int32(0)))
     assert (state.opt_state, state.extra, int(state.step)) == ((), {}, 1)
+
+
+def test_damaged_checkpoint_is_named_with_those_to_go_on_from(open_keep):
+    keep = open_keep()
+    save(keep, 1)
+    save(keep, 2)
+    keep.close()
+    for path in (keep.folder / "2").rglob("d/*"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    again = open_keep(read_only=True)
+    with pytest.raises(ValueError, match=r"/2: cannot be read, damaged\?.*from \[1\]"):
+        again.read_latest()
