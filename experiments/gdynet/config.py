@@ -23,6 +23,12 @@ class Config(RunConfig):
 
     EXPERIMENT = "gdynet"
     MODES: ClassVar = ("train", "evaluate", "predict", "simulate", "prepare", "export")
+    PATHS: ClassVar = (
+        *RunConfig.PATHS,
+        "train_fnames",
+        "val_fnames",
+        "test_fnames",
+    )
     RENAMED: ClassVar = {
         "output_dir": "--workdir",
         "config": "--flagfile",

@@ -15,7 +15,7 @@ class Config(RunConfig):
 
     EXPERIMENT = "hidden_vertex"
     MODES: ClassVar = ("train", "evaluate", "predict", "simulate", "prepare", "export")
-    PATHS: ClassVar = (*RunConfig.PATHS, "prepared")
+    PATHS: ClassVar = (*RunConfig.PATHS, "prepared", "extra_data")
     RENAMED: ClassVar = {
         "h5_path": "--data",
         "data_path": "--data",

@@ -133,8 +133,14 @@ def _absolute_paths(config: Any) -> Any:
     """A run must find its files again from any folder."""
     found = {name: getattr(config, name) for name in config.PATHS}
     return config.replace(
-        **{name: os.path.abspath(path) for name, path in found.items() if path}
+        **{name: _absolute(value) for name, value in found.items() if value}
     )
+
+
+def _absolute(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    if isinstance(value, tuple):
+        return tuple(str(_absolute(path)) for path in value)
+    return value if "://" in value else os.path.abspath(value)
 
 
 def _intervals(config: configs.RunConfig) -> tuple[Interval, Interval]:

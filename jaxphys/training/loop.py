@@ -258,6 +258,9 @@ class Run:
             running = (count, found)
         batches += _unstack(*running)
         scalars = {k: float(v) for k, v in self.task.summarize(batches).items()}
+        if self.writer is not None:
+            for name, values in self.task.histograms(batches).items():
+                self.writer.write_histogram(self.progress.step, name, values)
         for name in self.task.must_be_finite:
             if not math.isfinite(scalars[name]):
                 self._not_finite(name, self.progress.step, self.progress.totals)

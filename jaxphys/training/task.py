@@ -106,6 +106,11 @@ def _same_state(state: TrainState, phase: str) -> TrainState:
     return state
 
 
+def _no_histograms(batches: Sequence[PyTree]) -> dict[str, Any]:
+    del batches
+    return {}
+
+
 def _untouched_state(state: TrainState, extra: Any, scalars: Any) -> TrainState:
     del extra, scalars
     return state
@@ -123,6 +128,7 @@ class Task:
         entry per example.
       summarize: list of these trees, on the host as numpy -> {name: float}; an exact
         statistic of the whole data set, never a mean of means.
+      histograms: the same list -> {name: values of any shape}, for TensorBoard.
       train_data: the training batches.
       eval_data: the batches of an evaluation, the same in every evaluation.
       first_phase: the phase in which training begins.
@@ -153,6 +159,7 @@ class Task:
     summarize: Callable[[Sequence[PyTree]], dict[str, float]]
     train_data: Batches
     eval_data: Batches
+    histograms: Callable[[Sequence[PyTree]], Mapping[str, Any]] = _no_histograms
     first_phase: str = "train"
     advance: Callable[[Progress, Scalars], Progress] = _same_progress
     enter_phase: Callable[[TrainState, str], TrainState] = _same_state

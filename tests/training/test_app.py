@@ -25,6 +25,7 @@ class Toy(configs.RunConfig):
     MODES: ClassVar = ("train", "evaluate", "simulate")
     rate: float = option(0.1, "rate", unit="1", change="structural")
     epochs: int = option(3, "epochs", unit="rounds", change="extendable")
+    names: tuple[str, ...] = option((), "files")
 
 
 def call(*arguments):
@@ -164,6 +165,16 @@ def test_session_knows_its_command_line_and_times_its_stages(tmp_path):
         pass
     assert set(session.timings) == {"data", "inner"}
     assert 0 <= sum(session.timings.values()) <= 2 * session.seconds()
+
+
+def test_files_are_found_again_from_any_folder_and_addresses_are_left_alone(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Toy, "PATHS", ("data", "names"))
+    config, _ = parse("--workdir=w", "--data=a/*.parquet", "--names=b,s3://c/d")
+    assert config.data == f"{tmp_path}/a/*.parquet"
+    assert config.names == (f"{tmp_path}/b", "s3://c/d")
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """The laws of the training loop."""
 
+import contextlib
 import dataclasses
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,8 @@ from jaxphys.training.compiled import Compiled
 from jaxphys.training.mesh import make_mesh
 from jaxphys.training.preemption import Preempted, Preemption
 from jaxphys.training.task import Interval
-from jaxphys.training.writer import Console
-from tests.training.toy import make_task, toy_data
+from jaxphys.training.writer import Console, Writer
+from tests.training.toy import BATCH, make_task, toy_data
 
 STEPS = 5  # of a round
 NEVER = Interval(10**9, "rounds")
@@ -360,3 +361,21 @@ def test_batches_beside_resident_arrays_are_stacked_within_a_limit(monkeypatch):
     assert task.train_data.resident(0) is not None
     run = loop.Run(task, one_device(), 0, Interval(1, "rounds"), NEVER, 0)
     assert run._room("train", task.train_data, 0) == 1
+
+
+def test_every_evaluation_writes_the_histograms_of_its_own_batches(tmp_path):
+    class Heard(Writer):
+        heard: ClassVar = []
+
+        def write_histogram(self, step, name, values):
+            self.heard.append((step, name, values.shape))
+            super().write_histogram(step, name, values)
+
+    task = dataclasses.replace(
+        make_task(),
+        histograms=lambda found: {"val/error": np.stack([b["se"] for b in found])},
+    )
+    batches = task.eval_data.num_batches(0)
+    with contextlib.closing(Heard(tmp_path)) as writer:
+        loop.fit(task, mesh=one_device(), rounds=2, writer=writer)
+    assert Heard.heard == [(n * STEPS, "val/error", (batches, BATCH)) for n in (1, 2)]
