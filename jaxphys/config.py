@@ -6,47 +6,24 @@ may change when a run is resumed.
 """
 
 import dataclasses
-import math
 import pathlib
-import types
+import sys
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from absl import flags
 
-CHANGES = ("structural", "extendable", "free")
+from jaxphys.options import (
+    CHANGES,
+    Option,
+    check_value,
+    is_list,
+    option,
+    scalar_type,
+)
+
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16", "float64")
-
-
-@dataclasses.dataclass(frozen=True)
-class Option:
-    """What is known of one field besides its name, type and default."""
-
-    help: str
-    unit: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    change: str = "free"
-
-
-def option(default: Any, help: str, **details: Any) -> Any:
-    """Declares a configuration field.
-
-    Args:
-      default: the value when the flag is not given.
-      help: what the flag means; mandatory.
-      **details: `unit` (mandatory for numbers; "1" for a pure number), `minimum`
-        and `maximum` (inclusive), `choices`, and `change`: "structural" (a change
-        on resume is refused), "extendable" (may grow) or "free".
-
-    Returns:
-      A dataclass field.
-    """
-    return dataclasses.field(
-        default=default, metadata={"option": Option(help, **details)}
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +35,14 @@ class RunConfig:
       MODES: the modes that it offers.
       RENAMED: flags of the original program that have another name here.
       PATHS: flags that name files a run needs again, kept as absolute paths.
+      NO_EFFECT: flags of the original program that are accepted and dropped, with
+        the reason.
     """
 
     EXPERIMENT: ClassVar[str] = ""
     MODES: ClassVar[tuple[str, ...]] = ("train", "evaluate", "predict")
     RENAMED: ClassVar[Mapping[str, str]] = {}
+    NO_EFFECT: ClassVar[Mapping[str, str]] = {}
     PATHS: ClassVar[tuple[str, ...]] = ("data", "init_from")
 
     mode: str = option("train", "what to do: see the README of the experiment")
@@ -132,7 +112,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for name, kind, details in _fields(type(self)):
-            _check_value(name, kind, details, getattr(self, name))
+            check_value(name, kind, details, getattr(self, name))
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"--seeds={self.seeds}: a seed is given twice")
         if self.mode not in self.MODES:
@@ -160,56 +140,12 @@ def _fields(config_class: type[RunConfig]) -> list[tuple[str, Any, Option]]:
         if details is None or not details.help:
             raise TypeError(f"{config_class.__name__}.{field.name}: needs option(help)")
         kind = hints[field.name]
-        if _scalar(kind) in (int, float) and not details.unit:
+        if scalar_type(kind) in (int, float) and not details.unit:
             raise TypeError(f"{config_class.__name__}.{field.name}: needs a unit")
         if details.change not in CHANGES:
             raise TypeError(f"{field.name}: change={details.change!r} not in {CHANGES}")
         result.append((field.name, kind, details))
     return result
-
-
-def _scalar(kind: Any) -> type:
-    """Returns the type of one value: of the elements where the field is a list."""
-    return typing.get_args(kind)[0] if _is_list(kind) else kind
-
-
-def _is_list(kind: Any) -> bool:
-    return isinstance(kind, types.GenericAlias) and typing.get_origin(kind) is tuple
-
-
-def _check_value(name: str, kind: Any, details: Option, value: Any) -> None:
-    if _is_list(kind) and not isinstance(value, tuple):
-        raise ValueError(f"--{name}={value!r}: expected a tuple")
-    scalar = _scalar(kind)
-    items: tuple[Any, ...] = value if _is_list(kind) else (value,)
-    for item in items:
-        accepted = (int, float) if scalar is float else scalar
-        if not isinstance(item, accepted) or (
-            isinstance(item, bool) and scalar is not bool
-        ):
-            raise ValueError(
-                f"--{name}={item!r}: expected {scalar.__name__}, "
-                f"got {type(item).__name__}"
-            )
-        if isinstance(item, str):
-            if item.splitlines() not in ([], [item]):
-                raise ValueError(f"--{name}={item!r}: a line break is not allowed")
-            if details.choices and item not in details.choices:
-                raise ValueError(
-                    f"--{name}={item!r}: expected one of {', '.join(details.choices)}"
-                )
-        elif not isinstance(item, bool):
-            _check_bounds(name, details, item)
-
-
-def _check_bounds(name: str, details: Option, value: float) -> None:
-    unit = "" if details.unit == "1" else f" {details.unit}"
-    if not math.isfinite(value):
-        raise ValueError(f"--{name}={value}: expected a finite number")
-    if details.minimum is not None and value < details.minimum:
-        raise ValueError(f"--{name}={value}: expected at least {details.minimum}{unit}")
-    if details.maximum is not None and value > details.maximum:
-        raise ValueError(f"--{name}={value}: expected at most {details.maximum}{unit}")
 
 
 def define_flags(
@@ -227,7 +163,7 @@ def define_flags(
         text = details.help
         if details.unit and details.unit != "1":
             text += f" [{details.unit}]"
-        if _is_list(kind):
+        if is_list(kind):
             plain = [_plain(item) for item in default]
             flags.DEFINE_list(name, plain, text, flag_values=values)
         elif kind is str and choices:
@@ -253,8 +189,8 @@ def from_flags(
     found = {}
     for name, kind, _ in _fields(config_class):
         value: Any = values[name].value
-        if _is_list(kind):
-            value = tuple(_convert(name, _scalar(kind), item) for item in value)
+        if is_list(kind):
+            value = tuple(_convert(name, scalar_type(kind), item) for item in value)
         found[name] = value
     return config_class(**found)
 
@@ -301,6 +237,7 @@ def parse_command_line(
     try:
         expanded = values.read_flags_from_files(list(arguments), force_gnu=False)
         _refuse_old_names(config_class, expanded)
+        expanded = _drop_without_effect(config_class, expanded)
         rest = values(["", *expanded])[1:]
     except flags.Error as error:
         raise ValueError(str(error)) from error
@@ -322,6 +259,21 @@ def _refuse_old_names(config_class: type[RunConfig], arguments: Sequence[str]) -
             raise ValueError(f"--{name} of the original program is {new} here")
 
 
+def _drop_without_effect(
+    config_class: type[RunConfig], arguments: Sequence[str]
+) -> list[str]:
+    kept = []
+    for argument in arguments:
+        name = argument.lstrip("-").split("=")[0].replace("-", "_")
+        reasons = config_class.NO_EFFECT
+        reason = reasons.get(name) or reasons.get(name.removeprefix("no"))
+        if argument.startswith("-") and reason:
+            print(f"--{name} has no effect here: {reason}", file=sys.stderr)
+        else:
+            kept.append(argument)
+    return kept
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -337,7 +289,7 @@ def to_flagfile(config: RunConfig) -> str:
     lines = [f"# experiment: {config.EXPERIMENT}"]
     for name, kind, _ in _fields(type(config)):
         value = getattr(config, name)
-        if _is_list(kind):
+        if is_list(kind):
             items = [_plain(item) for item in value]
             if any("," in item or '"' in item for item in items):
                 raise ValueError(f"--{name}={value}: a list item holds a comma")

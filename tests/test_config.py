@@ -17,6 +17,7 @@ class Toy(config.RunConfig):
     EXPERIMENT = "toy"
     MODES: ClassVar = ("train", "simulate")
     RENAMED: ClassVar = {"num_samples": "--samples"}
+    NO_EFFECT: ClassVar = {"pin_memory": "arrays are placed by the compiler"}
     samples: int = option(10, "how many", unit="tracks", minimum=1, maximum=1000)
     rate: float = option(0.1, "rate", unit="1", change="structural")
     widths: tuple[int, ...] = option((3, 2), "widths", unit="1", change="structural")
@@ -121,3 +122,9 @@ def test_help_text_carries_the_unit():
     values = flags.FlagValues()
     config.define_flags(Toy, values)
     assert values["samples"].help == "how many [tracks]"
+
+
+@pytest.mark.parametrize("written", ["--pin_memory", "--nopin-memory", "-pin_memory=1"])
+def test_flag_without_effect_is_dropped_with_the_reason(capsys, written):
+    assert config.parse_command_line(Toy, [written, "--samples=7"]).samples == 7
+    assert "has no effect here: arrays are placed" in capsys.readouterr().err
