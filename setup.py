@@ -44,6 +44,7 @@ EXTRAS = {
     ],
     "md": ["MDAnalysis>=2.7", "ase>=3.23", "matscipy>=1.1"],
     "remote": ["pelicanfs>=1.0"],
+    "corsika": ["corsikaio>=0.6"],
     "ode": ODE,
     "onnx": ONNX,
     "wandb": ["wandb>=0.17"],
@@ -73,6 +74,7 @@ setup(
     package_data={
         "jaxphys.report": ["*.jinja"],
         "jaxphys.hidden_vertex": ["sample.parquet"],
+        "jaxphys.hypertrack": ["sample-*.parquet", "detector.npz"],
         "experiments": ["*/flags/*.flags", "*/README.md", "launch/*"],
     },
     install_requires=REQUIRED,

@@ -7,13 +7,11 @@ EPJC 72 (2012) 1896.
 
 import dataclasses
 import importlib
-import os
-import pathlib
-import sysconfig
 from typing import Any
 
 import numpy as np
 
+from jaxphys.data.pythia import MOST_SEED, initialise_pythia, require_packages
 from jaxphys.hidden_vertex.response import Truth, detect, thin
 
 KINDS = ("background", "signal")  # the place in this list is the label
@@ -22,7 +20,6 @@ JET_RADIUS, MIN_JET_PT = 1.0, 1200.0
 BATCH = 64  # tries that share their random numbers: never change, it defines the events
 _MOST_TRIES = 100  # per wanted event, before a process is called hopeless
 _GIVE_UP_AFTER = 20_000  # tries, however few events are wanted
-_MAX_PYTHIA_SEED = 900_000_000
 _EXTRA = ("pythia8mc", "fastjet", "awkward", "vector")
 
 
@@ -77,25 +74,13 @@ class Chunk:
 
 def require_events_extra() -> None:
     """Raises an ImportError that says what to install if a package is missing."""
-    missing = []
-    for name in _EXTRA:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            missing.append(f"{name} ({error})")
-    if missing:
-        raise ImportError(
-            "the event simulation needs pythia8mc and fastjet: pip install "
-            f"'jaxphys[events]'; missing: {', '.join(missing)}"
-        )
+    require_packages(_EXTRA, "the event simulation")
 
 
 def pythia_settings(process: Process, seed: int) -> list[str]:
     """Returns the settings of Pythia for a process; seed in 1 ... 900,000,000."""
-    if not 1 <= seed <= _MAX_PYTHIA_SEED:
-        raise ValueError(
-            f"seed of Pythia: expected 1 to {_MAX_PYTHIA_SEED}, got {seed}"
-        )
+    if not 1 <= seed <= MOST_SEED:
+        raise ValueError(f"seed of Pythia: expected 1 to {MOST_SEED}, got {seed}")
     common = [
         "Print:quiet = on",
         "Random:setSeed = on",
@@ -141,33 +126,7 @@ def start_pythia(process: Process, seed: int) -> Any:
         ValueError: If Pythia refuses a setting or the process.
     """
     require_events_extra()
-    pythia8mc: Any = importlib.import_module("pythia8mc")
-    folder = _xml_folder(pythia8mc.__file__)
-    if folder is not None:
-        os.environ.setdefault("PYTHIA8DATA", str(folder))
-    pythia = pythia8mc.Pythia("", False)
-    for setting in pythia_settings(process, seed):
-        if not pythia.readString(setting):
-            raise ValueError(f"Pythia refused the setting {setting!r}")
-    if not pythia.init():
-        raise ValueError(
-            f"Pythia could not be initialised for {process}, its tables from "
-            f"PYTHIA8DATA={os.environ.get('PYTHIA8DATA')}"
-        )
-    return pythia
-
-
-def _xml_folder(module_file):
-    """Returns where the package put its tables, or None."""
-    roots = [
-        pathlib.Path(sysconfig.get_path("data")),
-        *pathlib.Path(module_file).parents,
-    ]
-    for root in roots:
-        folder = root / "share" / "Pythia8" / "xmldoc"
-        if (folder / "Index.xml").is_file():
-            return folder
-    return None
+    return initialise_pythia(pythia_settings(process, seed), str(process))
 
 
 def final_particles(pythia, tries: int) -> Truth:
@@ -245,7 +204,7 @@ def accepted_events(
         ValueError: If hardly any collision is accepted.
     """
     origin, draws = chunk_seed(seed, process.kind, chunk).spawn(2)
-    number = 1 + int(origin.generate_state(1, np.uint64)[0] % _MAX_PYTHIA_SEED)
+    number = 1 + int(origin.generate_state(1, np.uint64)[0] % MOST_SEED)
     pythia, rng = start_pythia(process, number), np.random.default_rng(draws)
     parts, sizes, found, tries = [], [], 0, 0
     while found < count:

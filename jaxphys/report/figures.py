@@ -273,14 +273,16 @@ def history_columns(
 
     Args:
         history: columns by name, or one mapping of scalars per round; a scalar that
-            a round lacks becomes NaN.
+            a round lacks becomes NaN, text is left out.
 
     Returns:
         Columns by name.
     """
     if isinstance(history, Mapping):
         return {k: np.asarray(v, np.float64) for k, v in history.items()}
-    names = dict.fromkeys(name for row in history for name in row)
+    names = dict.fromkeys(
+        name for row in history for name in row if not isinstance(row[name], str)
+    )
     return {
         name: np.asarray([row.get(name, np.nan) for row in history], np.float64)
         for name in names

@@ -1,0 +1,384 @@
+"""Flags of the generator of muon bundles."""
+
+import dataclasses
+from typing import ClassVar
+
+from jaxphys.config import RunConfig, option
+from jaxphys.cr_muons.normalise import FEATURE_NORMS
+from jaxphys.cr_muons.settings import GanSettings
+from jaxphys.cr_muons.writers import PREDICTION_SCHEMAS
+
+# flag -> setting, where the shared name of the flag is another one
+_OTHER_NAMES = {
+    "learning_rate": "lr",
+    "learning_rate_critic": "lr_critic",
+    "learning_rate_multiplicity": "lr_multiplicity",
+}
+_COMPILED = "everything is compiled"
+_PROCESSES = "one process per host; see --multihost"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(RunConfig):
+    """Everything that a run of the muon generator depends on."""
+
+    EXPERIMENT = "cr_muons"
+    MODES: ClassVar = ("train", "evaluate", "predict", "simulate", "prepare", "export")
+    PATHS: ClassVar = (
+        *RunConfig.PATHS,
+        "infiles",
+        "compare",
+        "extra_data",
+        "outliers_dir",
+        "prefetch_dir",
+    )
+    RENAMED: ClassVar = {
+        "lr": "--learning_rate",
+        "critic_step": "--critic_steps",
+        "device": "the environment variable JAX_PLATFORMS",
+        "checkpoint": "--workdir, --resume",
+        "model_checkpoint": "--workdir, --resume",
+        "checkpoint_dir": "--workdir",
+        "checkpoint_io": "--workdir",
+        "checkpoint_interval": "--checkpoint_every",
+        "allow_tf32": "--precision=tensorfloat32",
+        "log_interval": "--eval_every",
+        "tb_logdir": "--workdir",
+        "tb_run_name": "--workdir",
+        "tb_log_interval": "--eval_every",
+        "tb_hist_interval": "--eval_every",
+        "tb_sync_to": "a copy of --workdir by the tool of your site",
+        "tb_sync_interval": "a copy of --workdir by the tool of your site",
+        "tb_io": "a copy of --workdir by the tool of your site",
+        "detect_anomaly": "the environment variable JAX_DEBUG_NANS",
+        "print_file_contents": "--mode=prepare --check_only",
+        "preflight_muon_threshold": "--max_muons_per_event",
+        "val_interval": "--eval_every",
+        "make_data": "--mode=simulate",
+        "generate": "--mode=predict",
+        "preset": "--flagfile with seed.flags or best.flags",
+        "input": "--data",
+    }
+    NO_EFFECT: ClassVar = {
+        "use_hf": "the reader is our own",
+        "parquet_batch_reader": "whole batches are always read",
+        "persistent_workers": _PROCESSES,
+        "pin_memory": _PROCESSES,
+        "prefetch_factor": _PROCESSES,
+        "dist_backend": _PROCESSES,
+        "cuda_empty_cache_interval": "memory is not returned in between",
+        "cuda_empty_cache_threshold_mib": "memory is not returned in between",
+        "torch_compile": _COMPILED,
+        "torch_compile_gen": _COMPILED,
+        "torch_compile_critic": _COMPILED,
+        "denormalize": "physical units are always written",
+    }
+
+    # data
+    infiles: tuple[str, ...] = option(
+        (), "several files, patterns, folders or addresses; instead of --data",
+    )  # fmt: skip
+    drop_empty_events: bool = option(
+        False, "train on events with muons only", change="structural"
+    )
+    max_muons_per_event: int = option(
+        0, "training: events with more are set aside (--outliers_dir); predict: cap; "
+        "0: none", unit="muons", minimum=0, change="structural",
+    )  # fmt: skip
+    max_muons_per_batch: int = option(
+        0, "largest number of muons of a batch; where --max_muons_per_event is 0, also "
+        "of an event; 0: as many as the batches need", unit="muons", minimum=0,
+        change="structural",
+    )  # fmt: skip
+    outliers_dir: str = option(
+        "", "folder for the events that were set aside, in the training schema"
+    )
+    muon_budget: int = option(
+        0, "places for muons in a batch; 0: from the data", unit="muons", minimum=0,
+        change="structural",
+    )  # fmt: skip
+    parts: int = option(
+        0, "parts that a batch is packed in, each on one device; a multiple of the "
+        "devices times --grad_accum_steps; 0: just these", unit="1", minimum=0,
+        change="structural",
+    )  # fmt: skip
+    skip_bad_rows: bool = option(
+        False, "leave rows with impossible numbers out and count them, instead of "
+        "refusing the file", change="structural",
+    )  # fmt: skip
+    shuffle: bool = option(
+        False, "new order of the events in every epoch", change="structural"
+    )
+    shuffle_seed: int = option(
+        42, "of --shuffle", unit="1", minimum=0, change="structural"
+    )
+    shuffle_window: int = option(
+        0, "events that are shuffled together; 0: a file", unit="events", minimum=0,
+        change="structural",
+    )  # fmt: skip
+    multi_file_shuffle: int = option(
+        0, "files that are read in turn, a reader batch each", unit="files", minimum=0,
+        change="structural",
+    )  # fmt: skip
+    prefetch_batches: int = option(
+        2, "row groups that are decoded ahead", unit="row groups", minimum=0
+    )
+    num_workers: int = option(
+        0, "threads that decode; 0: one", unit="threads", minimum=0
+    )
+    val_fraction: float = option(
+        0.05, "showers that choose the best weights, by a hash of their number",
+        unit="1", minimum=0.0, maximum=0.5, change="structural",
+    )  # fmt: skip
+    split_seed: int = option(
+        0, "of that hash", unit="1", minimum=0, change="structural"
+    )
+    val_events: int = option(
+        20_000, "validation events that an evaluation uses at most", unit="events",
+        minimum=1, change="structural",
+    )  # fmt: skip
+    depth_kind: str = option(
+        "vertical", "what the depth column holds", choices=("vertical", "slant"),
+        change="structural",
+    )  # fmt: skip
+    feature_norm: str = option(
+        "original", "features: the original's fixed scales, standardized by the data, "
+        "or log10 of energy and radius standardized (log_radius)",
+        choices=FEATURE_NORMS, change="structural",
+    )  # fmt: skip
+    rotate_augment: bool = option(
+        False, "turn each event by a random angle", change="structural"
+    )
+    memory_cache_mb: int = option(
+        0, "remote files kept in memory", unit="MB", minimum=0
+    )
+    prefetch_dir: str = option("", "folder for copies of remote files")
+    prefetch_delete_after_use: bool = option(False, "delete such a copy after use")
+    prefetch_max_files: int = option(
+        0, "copies kept at most; 0: all", unit="files", minimum=0
+    )
+    prefetch_ahead: int = option(
+        0, "files that are fetched ahead", unit="files", minimum=0
+    )
+    federation_url: str = option("", "of pelican:// addresses (extra remote)")
+    token: str = option("", "file with the token for pelican:// addresses")
+    check_only: bool = option(False, "prepare: read and validate, write nothing")
+    print_max_events: int = option(
+        5, "events that --check_only shows", unit="events", minimum=0
+    )
+    depths: tuple[float, ...] = option(
+        (2650.0, 2700.0, 2750.0, 2800.0), "prepare: vertical depths to which surface "
+        "showers (CORSIKA) are carried", unit="m", minimum=0.0,
+    )  # fmt: skip
+
+    # simulation
+    n_showers: int = option(
+        20_000, "showers to simulate", unit="showers", minimum=1, change="structural"
+    )
+    n_depths: int = option(
+        10, "depths of each", unit="depths", minimum=1, maximum=100,
+        change="structural",
+    )  # fmt: skip
+    spectrum: str = option(
+        "default", "primaries: 10^4 to 10^7.5 GeV, or nearly all empty as in the "
+        "published training", choices=("default", "published_like"),
+        change="structural",
+    )  # fmt: skip
+    data_seed: int = option(
+        1, "seed of the simulated conditions", unit="1", minimum=0, change="structural"
+    )
+    shower_seed: int = option(
+        0, "further seed of the simulated showers", unit="1", minimum=0,
+        change="structural",
+    )  # fmt: skip
+
+    # networks
+    cond_dim: int = option(
+        4, "conditions of an event", unit="1", minimum=4, maximum=4,
+        change="structural",
+    )  # fmt: skip
+    latent_dim_global: int = option(
+        32, "random numbers of an event", unit="1", minimum=1, change="structural"
+    )
+    latent_dim_local: int = option(
+        16, "random numbers of a muon", unit="1", minimum=1, change="structural"
+    )
+    hidden_dim: int = option(
+        256, "width of an event's context", unit="1", minimum=1, change="structural"
+    )
+    score_head: str = option(
+        "ema_tanh", "last step of the critic: ema_tanh, sqrt_tanh, sqrt_clamp (three "
+        "states of the original) or none", change="structural",
+    )  # fmt: skip
+    critic_pooling: str = option(
+        "amax", "from muons to an event: amax, mean or meanmaxsum (sees the number of "
+        "muons)", change="structural",
+    )  # fmt: skip
+    multiplicity: str = option(
+        "deterministic", "number of muons: deterministic (the original) or "
+        "negative_binomial", change="structural",
+    )  # fmt: skip
+    init_weights: str = option(
+        "xavier", "first weights: xavier (gain 0.5) or torch", change="structural"
+    )
+
+    # training
+    batch_size: int = option(
+        1024, "events per step over all devices", unit="events", minimum=1,
+        change="structural",
+    )  # fmt: skip
+    epochs: int = option(
+        1, "passes over the data", unit="rounds", minimum=1, change="extendable"
+    )
+    train_steps: int = option(
+        0, "end after so many steps, at the next evaluation; 0: --epochs alone",
+        unit="steps", minimum=0, change="extendable",
+    )  # fmt: skip
+    eval_every: str = option(
+        "500 steps", "evaluation interval: a number and steps or rounds"
+    )
+    train_recipe: str = option(
+        "joint", "order of the updates: joint (the original today) or split (its "
+        "earlier states)", change="structural",
+    )  # fmt: skip
+    optimizer: str = option(
+        "adam", "adam (betas 0, 0.9) or sgd", choices=("adam", "sgd"),
+        change="structural",
+    )  # fmt: skip
+    learning_rate: float = option(1e-4, "of both networks", unit="1", minimum=0.0)
+    learning_rate_critic: float = option(
+        0.0, "of the critic; 0: --learning_rate", unit="1", minimum=0.0
+    )
+    learning_rate_multiplicity: float = option(
+        0.0, "of the multiplicity network; 0: --learning_rate", unit="1", minimum=0.0
+    )
+    lr_decay_steps: int = option(
+        0, "cosine decay of the rates to 0 over so many steps; 0: constant",
+        unit="steps", minimum=0, change="structural",
+    )  # fmt: skip
+    momentum: float = option(0.9, "of sgd", unit="1", minimum=0.0, maximum=1.0)
+    grad_clip_norm: float = option(
+        0.0, "largest norm of a gradient; 0: none", unit="1", minimum=0.0
+    )
+    critic_steps: int = option(
+        1, "critic updates per step", unit="1", minimum=1, change="structural"
+    )
+    lambda_gp: float = option(
+        10.0, "weight of the gradient penalty; 0: off", unit="1", minimum=0.0
+    )
+    gp_mode: str = option(
+        "flat", "penalty per muon (flat, the original) or per event",
+        change="structural",
+    )  # fmt: skip
+    gp_metric: str = option(
+        "l2", "norm of an event's gradient: l2 or rms", change="structural"
+    )
+    gp_every: int = option(
+        2, "critic updates from penalty to penalty", unit="1", minimum=1,
+        change="structural",
+    )  # fmt: skip
+    gp_max_pairs: int = option(
+        4096, "pairs of a penalty at most; 0: all", unit="pairs", minimum=0,
+        change="structural",
+    )  # fmt: skip
+    gp_sample_fraction: float = option(
+        0.0, "fraction of the pairs; 0: all", unit="1", minimum=0.0, maximum=1.0,
+        change="structural",
+    )  # fmt: skip
+    grad_accum_steps: int = option(
+        1, "parts of a batch that are taken one after the other to save memory",
+        unit="1", minimum=1, change="structural",
+    )  # fmt: skip
+    gen_ema_decay: float = option(
+        0.999, "of the averaged generator; 0: off", unit="1", minimum=0.0, maximum=1.0,
+        change="structural",
+    )  # fmt: skip
+    detach_multiplicity: bool = option(
+        False, "no adversarial gradient into the multiplicity network",
+        change="structural",
+    )  # fmt: skip
+    rotate_output: bool = option(
+        False, "turn each generated muon by a random angle", change="structural"
+    )
+    adaptive_critic: bool = option(
+        False, "change critic updates and penalty with the mean gap",
+        change="structural",
+    )  # fmt: skip
+    w_ma_low: float = option(-5.0, "mean gap below: fewer updates", unit="1")
+    w_ma_high: float = option(10.0, "mean gap above: smaller penalty", unit="1")
+    critic_steps_min: int = option(1, "of --adaptive_critic", unit="1", minimum=1)
+    critic_steps_max: int = option(
+        3, "of --adaptive_critic", unit="1", minimum=1, change="structural"
+    )
+    lambda_gp_min: float = option(
+        0.0, "of --adaptive_critic; 0: 1", unit="1", minimum=0.0
+    )
+    lambda_gp_max: float = option(
+        0.0, "of --adaptive_critic; 0: none", unit="1", minimum=0.0
+    )
+    gp_adapt_factor: float = option(1.5, "of --adaptive_critic", unit="1", minimum=1.0)
+    adaptive_mode: str = option(
+        "two_sided", "of --adaptive_critic: two_sided, one_sided"
+    )
+    adaptive_interval: int = option(1, "of --adaptive_critic", unit="steps", minimum=1)
+    fake_muon_budget: int = option(
+        0, "places for generated muons in a batch; 0: as --muon_budget", unit="muons",
+        minimum=0, change="structural",
+    )  # fmt: skip
+    max_fake_per_event: int = option(
+        4096, "generated muons of an event at most", unit="muons", minimum=1,
+        change="structural",
+    )  # fmt: skip
+    profile_steps: int = option(
+        0, "write a profile of so many steps after the first evaluation; 0: none",
+        unit="steps", minimum=0,
+    )  # fmt: skip
+
+    # report and prediction
+    report_events: int = option(
+        100_000, "held-out events that the report compares", unit="events", minimum=100
+    )
+    weights: str = option(
+        "best", "weights that are reported and used", choices=("best", "last")
+    )
+    compare: tuple[str, ...] = option(
+        (), "workdirs of other runs that the report sets beside this one"
+    )
+    extra_data: tuple[str, ...] = option(
+        (), "further data, with its own truth, that the report compares with"
+    )
+    baseline: bool = option(True, "train the regression baseline for the report")
+    counts_mode: str = option(
+        "predict", "predict: where the number of muons comes from",
+        choices=("predict", "column", "constant"),
+    )  # fmt: skip
+    counts_column: str = option("", "predict: its column")
+    count_constant: int = option(0, "predict: the number", unit="muons", minimum=0)
+    output_schema: str = option(
+        "flat", "predict: a row per muon as the original, or the training schema",
+        choices=PREDICTION_SCHEMAS,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.infiles and self.data:
+            raise ValueError("--data and --infiles are given both")
+        self.settings()
+
+    def settings(self) -> GanSettings:
+        """Returns the networks and their training that the flags describe.
+
+        Raises:
+          ValueError: settings that do not go together, naming them.
+        """
+        fields = {field.name for field in dataclasses.fields(GanSettings)}
+        found = {name: getattr(self, name) for name in fields & set(vars(self))}
+        for flag, name in _OTHER_NAMES.items():
+            found[name] = getattr(self, flag)
+        parts = 2 if self.feature_norm == "log_radius" else 3
+        return GanSettings(**{**found, "feat_dim": parts})
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Files, patterns, folders or addresses that the flags name."""
+        return self.infiles or ((self.data,) if self.data else ())

@@ -1,0 +1,189 @@
+"""From flags to files of events, and from files to the batches of a run."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import sys
+from typing import cast
+
+import jax
+import tqdm
+from jax.experimental import multihost_utils
+
+from experiments.cr_muons.config import Config
+from jaxphys.cr_muons.batches import MuonBatches
+from jaxphys.cr_muons.conditions import DEFAULT, PUBLISHED_LIKE, SimulationSettings
+from jaxphys.cr_muons.event_files import find_files, read_events
+from jaxphys.cr_muons.events import Events
+from jaxphys.cr_muons.filters import Filters
+from jaxphys.cr_muons.index import scan
+from jaxphys.cr_muons.normalise import MOST_MUONS, FeatureNorm, fit_feature_norm
+from jaxphys.cr_muons.remote import RemoteCache, pelican_options
+from jaxphys.cr_muons.simulation import simulate_chunks
+from jaxphys.cr_muons.writers import EventWriter
+from jaxphys.data.files import write_json
+from jaxphys.training.mesh import make_mesh
+
+SPECTRA = {"default": DEFAULT, "published_like": PUBLISHED_LIKE}
+ABOUT = "simulation.json"
+_FILE_EVENTS = 500_000  # of a simulated file
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Data:
+    """What a run is trained on and chosen by.
+
+    Attributes:
+      train, val: batches.
+      norm: of the muons' features.
+    """
+
+    train: MuonBatches
+    val: MuonBatches
+    norm: FeatureNorm
+
+
+def population(config: Config) -> SimulationSettings:
+    """Returns the simulated population that the flags name."""
+    return dataclasses.replace(SPECTRA[config.spectrum], num_depths=config.n_depths)
+
+
+def cache(config: Config) -> RemoteCache:
+    """Returns what opens addresses."""
+    return RemoteCache(
+        prefetch_dir=config.prefetch_dir,
+        delete_after_use=config.prefetch_delete_after_use,
+        max_files=config.prefetch_max_files,
+        ahead=config.prefetch_ahead,
+        memory_cache_mb=config.memory_cache_mb,
+        options=pelican_options(config.federation_url, config.token),
+    )
+
+
+def simulate(config: Config, folder: str | pathlib.Path) -> pathlib.Path:
+    """Writes simulated events as Parquet files unless the folder holds just these.
+
+    Raises:
+      ValueError: the folder holds something else.
+    """
+    folder = pathlib.Path(folder)
+    names = ("n_showers", "n_depths", "spectrum", "data_seed", "shower_seed")
+    wanted = {name: getattr(config, name) for name in names}
+    about = folder / ABOUT
+    if about.is_file():
+        if json.loads(about.read_text()) == wanted:
+            return folder
+        raise ValueError(f"{folder}: holds other simulated events ({about})")
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder}: is not empty, and no simulation of ours")
+    draft = folder.with_name(f".{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    total = config.n_showers * config.n_depths
+    chunks = simulate_chunks(
+        population(config), config.n_showers, config.data_seed, config.shower_seed
+    )
+    with tqdm.tqdm(total=total, unit="event", disable=config.plain_log) as bar:
+        number, writer = 0, None
+        for events in chunks:
+            if writer is None:
+                writer = EventWriter(draft / f"events-{number:04d}.parquet")
+            writer.write(events)
+            bar.update(len(events))
+            if writer.num_events >= _FILE_EVENTS:
+                writer.close()
+                number, writer = number + 1, None
+        if writer is not None:
+            writer.close()
+    write_json(draft / ABOUT, wanted)
+    if folder.exists():
+        folder.rmdir()
+    draft.rename(folder)
+    return folder
+
+
+def places(config: Config) -> tuple[str, ...]:
+    """Returns files of the run's events; simulates them if the flags name none."""
+    if config.sources:
+        return config.sources
+    folder = pathlib.Path(config.workdir) / "simulated"
+    if jax.process_index() == 0:
+        simulate(config, folder)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("simulated")
+    return (str(folder),)
+
+
+def with_parts(config: Config) -> Config:
+    """Returns the flags with --parts resolved: one part per device and pass."""
+    devices = make_mesh(config.mesh).size
+    parts = config.parts or devices * config.grad_accum_steps
+    if parts % (devices * config.grad_accum_steps):
+        raise ValueError(
+            f"--parts={parts}: expected a multiple of {devices} devices times "
+            f"--grad_accum_steps={config.grad_accum_steps}"
+        )
+    return cast(Config, config.replace(parts=parts))
+
+
+def load(config: Config, norm: FeatureNorm | None = None) -> Data:
+    """Opens and checks the events of a run and splits them by shower.
+
+    Args:
+      config: the flags.
+      norm: of the features, of a run that goes on; None takes it from the data.
+
+    Raises:
+      ValueError: bad data, naming file and row, or a part without events.
+    """
+    opened = cache(config)
+    index = scan(
+        find_files(places(config), opened),
+        opened,
+        index_dir=f"{config.workdir}/index",
+        bad_rows="set_aside" if config.skip_bad_rows else "raise",
+    )
+    split = {"val_fraction": config.val_fraction, "split_seed": config.split_seed}
+    shared = {
+        "index": index,
+        "batch_size": config.batch_size,
+        "prefetch": config.prefetch_batches,
+        "workers": max(config.num_workers, 1),
+        **(split if config.val_fraction else {}),
+    }
+    limits = {
+        "max_muons_per_event": config.max_muons_per_event,
+        "max_muons_per_batch": config.max_muons_per_batch,
+    }
+    train = MuonBatches(
+        **shared,
+        subset="train" if config.val_fraction else "all",
+        parts=config.parts,
+        filters=Filters(drop_empty=config.drop_empty_events, **limits),
+        muon_budget=config.muon_budget or config.max_muons_per_batch,
+        shuffle=config.shuffle,
+        shuffle_seed=config.shuffle_seed,
+        shuffle_window=config.shuffle_window,
+        multi_file_shuffle=config.multi_file_shuffle,
+    )
+    val = MuonBatches(
+        **shared,
+        subset="validation" if config.val_fraction else "all",
+        parts=config.parts // config.grad_accum_steps,
+        filters=Filters(**limits),
+        most_events=config.val_events,
+    )
+    for name, found in (("training", train), ("validation", val)):
+        words = ", ".join(f"{key} {value:,}" for key, value in found.counts().items())
+        print(f"{name}: {words}; places {found.buckets}", file=sys.stderr)
+    if config.outliers_dir and jax.process_index() == 0:
+        written = train.write_outliers(config.outliers_dir)
+        print(f"{written} events set aside in {config.outliers_dir}", file=sys.stderr)
+    if norm is None:
+        norm = fit_feature_norm(train.events(MOST_MUONS).muons, config.feature_norm)
+    return Data(train, val, norm)
+
+
+def events_of(config: Config, places: str | tuple[str, ...]) -> Events:
+    """Reads all events of files into memory."""
+    return read_events(places, cache(config))

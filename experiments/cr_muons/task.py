@@ -1,0 +1,259 @@
+"""Binds the flags to generator and critic, their update step and their events."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.cr_muons.config import Config
+from experiments.cr_muons.data import Data
+from jaxphys.cr_muons import draws, metrics, parts, step, summaries
+from jaxphys.cr_muons.events import Events
+from jaxphys.cr_muons.generator import counts_of
+from jaxphys.cr_muons.normalise import FeatureNorm, normalise_conditions
+from jaxphys.cr_muons.predict import muons_of_features
+from jaxphys.cr_muons.settings import GanSettings
+from jaxphys.training import phases
+from jaxphys.training.task import Progress, Task, TrainState
+
+BEST = ("val_w1_sum", "min")
+# The same noise in every evaluation, so that its scalars follow the weights alone.
+_EVAL_KEY = 20_260_119
+_AUGMENT = 7_001  # folded into the key of a step
+
+
+def weights_of(state: TrainState) -> Any:
+    """Returns the weights of the generator that are used: averaged where they are."""
+    return state.extra.get("generator_ema", state.params["generator"])
+
+
+def turned(batch: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
+    """Returns the muons [D, M, 3] with each event turned by an angle of its own."""
+    count = len(batch["muon_event"])
+    events = batch["num_muons"].shape[1]
+    angle = jax.random.uniform(key, (count, events + 1), maxval=2 * math.pi)
+    angle = jnp.take_along_axis(angle, batch["muon_event"], axis=1)  # [D, M]
+    energy, x, y = (batch["muons"][..., i] for i in range(3))
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    return jnp.stack([energy, cosine * x - sine * y, sine * x + cosine * y], axis=-1)
+
+
+def seen_by_step(
+    config: Config, norm: FeatureNorm, batch: Mapping[str, jax.Array], key: jax.Array
+) -> dict[str, jax.Array]:
+    """Returns a batch of physical numbers as the networks see it."""
+    muons = batch["muons"]
+    if config.rotate_augment:
+        muons = turned(batch, jax.random.fold_in(key, _AUGMENT))
+    return {
+        "conditions": normalise_conditions(batch["primaries"], config.depth_kind),
+        "features": norm.apply(muons),
+        "num_muons": batch["num_muons"],
+        "muon_event": batch["muon_event"],
+        "event_mask": batch["event_mask"],
+    }
+
+
+def batch_metrics(batch: Mapping[str, jax.Array]) -> dict[str, Any]:
+    """Returns what the original says of its batches, as (sum, weight)."""
+    counts, mask = batch["num_muons"], batch["event_mask"]
+    events, muons = jnp.sum(mask), jnp.sum(counts).astype(jnp.float32)
+    one = jnp.float32(1)
+    return {
+        "events": (events, one),
+        "muons": (muons, one),
+        "mean_muons_per_event": (muons, events),
+        "max_muons_per_event": (jnp.max(counts).astype(jnp.float32), one),
+        "large_events": (jnp.sum(counts > 10_000).astype(jnp.float32), one),
+        "pad_fraction_events": (1 - events / mask.size, one),
+        "pad_fraction_muons": (1 - muons / batch["muon_event"].size, one),
+    }
+
+
+def make_task(config: Config, data: Data, params: Any = None) -> Task:
+    """Builds the task of a run.
+
+    Args:
+      config: the flags.
+      data: batches and normalisation.
+      params: weights of generator and critic to start from; None draws them.
+    """
+    settings = config.settings()
+
+    def init(key: jax.Array) -> TrainState:
+        state = (
+            step.initial_state(key, settings)
+            if params is None
+            else step.state_of(params, settings)
+        )
+        best = jax.tree.map(jnp.copy, weights_of(state))
+        return state.replace(extra={**state.extra, "best_params": best})
+
+    def train_step(state, batch, key, phase):
+        del phase
+        seen = seen_by_step(config, data.norm, batch, key)
+        new, found = step.train_step(state, seen, key, settings=settings)
+        extra = {**state.extra, **new.extra}  # the best weights are ours
+        return new.replace(extra=extra), {**found, **batch_metrics(batch)}
+
+    def eval_step(state, batch, key, phase):
+        del key, phase
+        return generated(config, settings, weights_of(state), batch)
+
+    def advance(progress: Progress, scalars: Mapping[str, float]) -> Progress:
+        progress = phases.track_best(*BEST)(progress, scalars)
+        if 0 < config.train_steps <= progress.step:
+            progress = progress.replace(stop=f"--train_steps={config.train_steps}")
+        return progress
+
+    def keep_best(state: TrainState, extra: Any, scalars: Any) -> TrainState:
+        return phases.keep_best_params(state, extra, scalars, weights_of)
+
+    return Task(
+        init=init,
+        train_step=train_step,
+        eval_step=eval_step,
+        summarize=lambda found: summarize(data.norm, found),
+        histograms=lambda found: histograms(data.norm, found),
+        train_data=data.train,
+        eval_data=data.val,
+        advance=advance,
+        after_eval=keep_best,
+        best=BEST,
+        announce=lambda progress, entry: announce(config, progress, entry),
+    )
+
+
+def generated(
+    config: Config, settings: GanSettings, weights: Any, batch: Mapping[str, Any]
+) -> dict[str, jax.Array]:
+    """Returns a batch with the muons that the generator makes for its events."""
+    conditions = normalise_conditions(batch["primaries"], config.depth_kind)
+    mask, key = batch["event_mask"], jax.random.key(_EVAL_KEY)
+    # fluctuations and an untrained generator may well make more than there are
+    room = max(4 * batch["muons"].shape[1], settings.fake_muon_budget, 4096)
+    head = parts.heads(weights, conditions, settings)
+    counts = counts_of(head, mask, jax.random.fold_in(key, draws.COUNTS), settings)
+    places = parts.place_all(counts.number, room)
+    noise = parts.draw_noise(key, parts.slots_of(mask.shape), places, settings)
+    fakes = parts.generate(weights, conditions, counts, places, noise, settings)
+    return {
+        **batch,
+        "conditions": conditions,
+        "fake_count": fakes.muons.number,
+        "fake_features": fakes.muons.features,
+        "fake_event": fakes.muons.event,
+        "lost": jnp.sum(mask * (1 - fakes.kept)),
+    }
+
+
+def pairs_of_events(
+    norm: FeatureNorm, batches: Sequence[Mapping[str, np.ndarray]]
+) -> tuple[Events, Events]:
+    """Returns the events of an evaluation, true and generated, without padding."""
+    true, made = [], []
+    for batch in batches:
+        real = np.asarray(batch["event_mask"]) > 0  # [D, B]
+        events = real.shape[1]
+        shared = {
+            "primaries": batch["primaries"][real],
+            "showers": np.zeros((int(real.sum()), 2), np.uint64),
+        }
+        kept = batch["muon_event"] < events
+        true.append(
+            Events(
+                num_muons=batch["num_muons"][real].astype(np.int32),
+                muons=batch["muons"][kept],
+                **shared,
+            )
+        )
+        kept = batch["fake_event"] < events
+        made.append(
+            Events(
+                num_muons=batch["fake_count"][real].astype(np.int32),
+                muons=muons_of_features(norm, batch["fake_features"][kept], 0),
+                **shared,
+            )
+        )
+    return Events.concatenate(true), Events.concatenate(made)
+
+
+def summarize(
+    norm: FeatureNorm, batches: Sequence[Mapping[str, np.ndarray]]
+) -> dict[str, float]:
+    """Returns how far generated events are from true ones.
+
+    Returns:
+      val_w1_n, val_w1_logE, val_w1_logr: Wasserstein distances of log10(1 + N),
+      log10 E and log10 r; val_w1_sum: their sum; val_p0_diff: difference of the
+      fraction of empty events; val_fano_ratio: of the spread of N around its mean in
+      bins of the primary's energy, generated over true.
+    """
+    truth, model = pairs_of_events(norm, batches)
+    found = metrics.summed_wasserstein(truth, model)
+    return {
+        **{f"val_{name}": float(value) for name, value in found.items()},
+        "val_p0_diff": metrics.empty_fraction(model) - metrics.empty_fraction(truth),
+        "val_fano_ratio": _spread(model) / max(_spread(truth), 1e-9),
+        "val_lost": float(sum(float(batch["lost"]) for batch in batches)),
+        "val_mean_muons": float(model.num_muons.mean()),
+        "val_true_mean_muons": float(truth.num_muons.mean()),
+    }
+
+
+def _spread(events: Events) -> float:
+    """Returns sum (N - mean)^2 / sum mean about the means of bins of the condition."""
+    number = events.num_muons.astype(np.float64)
+    bins = metrics.condition_bins(events.primaries) @ (25, 5, 1)
+    size = np.maximum(np.bincount(bins), 1)
+    mean = np.bincount(bins, number) / size
+    return float(np.sum((number - mean[bins]) ** 2) / max(number.sum(), 1.0))
+
+
+def histograms(
+    norm: FeatureNorm, batches: Sequence[Mapping[str, np.ndarray]]
+) -> Mapping[str, np.ndarray]:
+    """Returns the values of the original's histograms, of the first batch."""
+    batch = batches[0]
+    seen = {**batch, "features": norm.apply(np.asarray(batch["muons"]))}
+    return summaries.histograms(seen, batch["fake_features"], batch["fake_event"])
+
+
+def announce(config: Config, progress: Progress, entry: Mapping[str, Any]) -> str:
+    """Returns the line of an evaluation."""
+    words = [
+        f"step {progress.step}",
+        f"critic {entry.get('train_c_loss', math.nan):.3f}",
+        f"generator {entry.get('train_g_loss', math.nan):.3f}",
+        f"multiplicity {entry.get('train_m_loss', math.nan):.4f}",
+        f"W1 N {entry['val_w1_n']:.4f} E {entry['val_w1_logE']:.4f} "
+        f"r {entry['val_w1_logr']:.4f}",
+    ]
+    if "steps_per_second" in entry:
+        rate = entry["steps_per_second"] * config.batch_size
+        words.append(f"{rate / 1e3:.1f}k ev/s")
+        words.append(f"wait {entry['input_wait']:.0%}")
+    bad = progress.extra["best_bad"]
+    words.append("NEW BEST" if not bad else f"no gain for {bad:.0f}")
+    return "\n".join([" | ".join(words), *warnings(config, progress, entry)])
+
+
+def warnings(config: Config, progress: Progress, entry: Mapping[str, Any]) -> list[str]:
+    """Returns a sentence for each figure that is out of its range."""
+    found = []
+    if abs(entry.get("train_c_loss", 0.0)) > 1000:
+        found.append(f"warning: critic loss {entry['train_c_loss']:.4g}")
+    late = config.multiplicity == "deterministic" and progress.step > 1000
+    if late and entry.get("train_m_loss", 0.0) > 0.2:
+        found.append(f"warning: multiplicity loss {entry['train_m_loss']:.3f} > 0.2")
+    if entry.get("train_fake_overflow_events", 0.0) > 0:
+        found.append(
+            f"warning: {entry['train_fake_overflow_events']:.3g} generated events a "
+            "step do not fit --fake_muon_budget"
+        )
+    if entry.get("input_wait", 0.0) > 0.2:
+        found.append("warning: over a fifth of the time is spent waiting for events")
+    return found

@@ -1,0 +1,397 @@
+"""Flags of the track finder."""
+
+import dataclasses
+from typing import ClassVar
+
+from jaxphys.config import RunConfig, option
+from jaxphys.hypertrack import optimizer, schedules
+from jaxphys.hypertrack.clustering import ClusterSettings
+from jaxphys.hypertrack.inference import ALGORITHMS
+from jaxphys.hypertrack.predict import NETS
+from jaxphys.hypertrack.truth_graph import NODE2NODE
+
+GATES = ("ema", "single")
+_NOT_HERE = "an experimental part of the original that is off there too"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(RunConfig):
+    """Everything that a run of the track finder depends on."""
+
+    EXPERIMENT = "hypertrack"
+    MODES: ClassVar = (
+        "train", "evaluate", "predict", "voxels", "simulate", "prepare", "export",
+    )  # fmt: skip
+    PATHS: ClassVar = (
+        *RunConfig.PATHS, "voxdyn", "voxel_data", "val_data", "extra_data", "compare",
+    )  # fmt: skip
+    RENAMED: ClassVar = {
+        "path": "--data",
+        "epoch": "--resume",
+        "save_period": "--checkpoint_every",
+        "transfer_tag": "--init_from (another --workdir)",
+        "soft_reset": "--init_from, which always begins a new optimizer",
+        "save_tag": "--workdir",
+        "read_tag": "--workdir",
+        "out_tag": "--output",
+        "device": "the environment variable JAX_PLATFORMS",
+        "fp_dtype": "--precision",
+        "param": "--net and the flags of its sizes",
+        "pre_only": "--mode=voxels",
+        "validate": "--eval_every",
+        "max_iterations": "--iterations",
+        "lr": "--learning_rate",
+        "generate": "--mode=simulate",
+        "process": "--mode=prepare",
+        "preset": "--flagfile with seed.flags or best.flags",
+        "debug": "--traceback",
+    }
+    NO_EFFECT: ClassVar = {
+        "empty_cache": "memory is not returned in between",
+        "maxbuffer": "memory follows the number of edges",
+        "compile": "everything is compiled",
+        "learning_rate_pdf": _NOT_HERE,
+        "weight_decay_pdf_w": _NOT_HERE,
+        "weight_decay_pdf_b": _NOT_HERE,
+        "epsilon_pdf": _NOT_HERE,
+        "compile_cache": "set JAX_COMPILATION_CACHE_DIR",
+        "max_points_per_centroid": "every point is used",
+        "min_points_per_centroid": "every point is used",
+    }
+
+    # events
+    event_start: tuple[int, ...] = option(
+        (), "first events of ranges that train the net; empty: a part of --data, see "
+        "--split", unit="1", change="structural",
+    )  # fmt: skip
+    event_end: tuple[int, ...] = option(
+        (), "last events of these ranges", unit="1", change="structural"
+    )
+    val_data: str = option(
+        "", "events of the validation; empty: --data", change="structural"
+    )
+    event_val_start: tuple[int, ...] = option(
+        (), "first events of ranges that validate and are reported", unit="1",
+        change="structural",
+    )  # fmt: skip
+    event_val_end: tuple[int, ...] = option(
+        (), "last events of these ranges", unit="1", change="structural"
+    )
+    split: tuple[float, ...] = option(
+        (0.5, 0.3, 0.2), "parts of --data that train voxels, train the net and "
+        "validate, where no ranges are given", unit="1", minimum=0.0, maximum=1.0,
+        change="structural",
+    )  # fmt: skip
+    extra_data: tuple[str, ...] = option(
+        (), "further events, with truth, that the report adds"
+    )
+    compare: tuple[str, ...] = option(
+        (), "workdirs of other runs that the report sets beside this one"
+    )
+    rfactor_start: float = option(
+        0.01, "smallest fraction of an event's particles that a graph keeps", unit="1",
+        minimum=1e-6, maximum=1.0, change="structural",
+    )  # fmt: skip
+    rfactor_end: float = option(
+        0.01, "largest fraction", unit="1", minimum=1e-6, maximum=1.0,
+        change="structural",
+    )  # fmt: skip
+    rfactor: float = option(
+        0.0, "fraction in evaluations and the report; 0: --rfactor_end", unit="1",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
+    noise_ratio: float = option(
+        0.05, "noise hits over all hits; -1: as in the data", unit="1", minimum=-1.0,
+        maximum=0.99, change="structural",
+    )  # fmt: skip
+    reduce: str = option(
+        "track", "what is left out: tracks, or whole vertices",
+        choices=("track", "vertex"), change="structural",
+    )  # fmt: skip
+    period: float = option(
+        1.0, "probability that an iteration takes a new event", unit="1",
+        minimum=1e-6, maximum=1.0, change="structural",
+    )  # fmt: skip
+    random_seed: int = option(
+        12345, "seed of events, particles and noise", unit="1", minimum=0,
+        change="structural",
+    )  # fmt: skip
+
+    # voxels
+    voxdyn: str = option(
+        "", "file of trained voxels; empty: trained first, inside --workdir",
+        change="structural",
+    )  # fmt: skip
+    voxel_data: tuple[str, ...] = option(
+        (), "events that train voxels; empty: --data", change="structural"
+    )
+    voxel_event_start: tuple[int, ...] = option(
+        (), "first events of ranges that train voxels", unit="1", change="structural"
+    )
+    voxel_event_end: tuple[int, ...] = option(
+        (), "last events of these ranges", unit="1", change="structural"
+    )
+    ncell: tuple[int, ...] = option(
+        (131072,), "voxels; --mode=voxels trains a file for each of several", unit="1",
+        minimum=1, change="structural",
+    )  # fmt: skip
+    node2node: str = option(
+        "hyper", "which pairs of hits of a track are joined", choices=NODE2NODE,
+        change="structural",
+    )  # fmt: skip
+    cricket_compat: bool = option(
+        False, "the original's double hops of --node2node=cricket", change="structural"
+    )
+    niter: int = option(
+        20, "k-means iterations", unit="1", minimum=1, change="structural"
+    )
+    augment: int = option(
+        8, "8: reflections of the training tracks are added; 1: as the original",
+        unit="1", minimum=1, maximum=8, change="structural",
+    )  # fmt: skip
+    weighted: bool = option(
+        False, "k-means by the weights of the hits", change="structural"
+    )
+    allow_voxels_mismatch: bool = option(
+        False, "accept voxels of another --node2node or --ncell"
+    )
+
+    # net
+    net: str = option(
+        "tune-5", "the original's net, or one with physical features (fast)",
+        choices=tuple(NETS), change="structural",
+    )  # fmt: skip
+    normalize_input: bool = option(
+        False, "tune-5: subtract the mean of the positions, divide by their spread",
+        change="structural",
+    )  # fmt: skip
+    nstack: int = option(5, "tune-5: layers", unit="1", minimum=1, change="structural")
+    h_dim: int = option(
+        64, "tune-5: width of the hits", unit="1", minimum=1, change="structural"
+    )
+    m_dim: int = option(
+        64, "tune-5: width of messages", unit="1", minimum=1, change="structural"
+    )
+    z_dim: int = option(
+        61, "latents of a hit", unit="1", minimum=1, change="structural"
+    )
+    edge_type: str = option(
+        "symmetric-dot", "tune-5: edge head",
+        choices=("symmetric-dot", "symmetrized", "asymmetric"), change="structural",
+    )  # fmt: skip
+    aggr: str = option(
+        "mean", "tune-5: aggregation", choices=("mean", "sum", "max"),
+        change="structural",
+    )  # fmt: skip
+    nstack_dec: int = option(
+        4, "self-attention layers of the transformer", unit="1", minimum=1,
+        change="structural",
+    )  # fmt: skip
+
+    # losses
+    edge_bce: str = option(
+        "Focal", "loss of an edge", choices=("Focal", "BCE", "BCE+Hinge"),
+        change="structural",
+    )  # fmt: skip
+    gamma: float = option(1.0, "exponent of Focal", unit="1", change="structural")
+    edge_balance: bool = option(
+        True, "true edges count as much as false ones", change="structural"
+    )
+    remove_self_edges: bool = option(
+        False, "no loss of the edge of a hit with itself", change="structural"
+    )
+    tau: float = option(
+        0.3, "temperature of the contrastive loss", unit="1", minimum=1e-3,
+        change="structural",
+    )  # fmt: skip
+    sub_sample: int = option(
+        300, "tracks of the contrastive loss", unit="tracks", minimum=1,
+        change="structural",
+    )  # fmt: skip
+    beta_edge_bce: float = option(
+        0.2, "weight of the edges' loss", unit="1", change="structural"
+    )
+    beta_edge_contrastive: float = option(
+        1.0, "weight of the contrastive loss", unit="1", change="structural"
+    )
+    beta_cluster_bce: float = option(
+        0.2, "weight of the clusters' loss", unit="1", change="structural"
+    )
+    beta_cluster_contrastive: float = option(
+        0.2, "weight of the clusters' set loss", unit="1", change="structural"
+    )
+    meta_target: str = option(
+        "pivotmajor", "truth of a cluster", choices=("pivotmajor", "major"),
+        change="structural",
+    )  # fmt: skip
+
+    # training
+    iterations: int = option(
+        2000, "training iterations", unit="steps", minimum=1, change="extendable"
+    )
+    round_iterations: int = option(
+        100, "iterations of a round", unit="steps", minimum=1, change="structural"
+    )
+    max_seconds: float = option(
+        0.0, "end at the first evaluation after so long; 0: never", unit="s",
+        minimum=0.0,
+    )  # fmt: skip
+    batch_size: int = option(
+        1, "graphs per step over all devices", unit="graphs", minimum=1,
+        change="structural",
+    )  # fmt: skip
+    optimizer: str = option(
+        "AdamW", "optimizer", choices=optimizer.NAMES, change="structural"
+    )
+    learning_rate: float = option(5e-4, "at the start", unit="1", minimum=0.0)
+    weight_decay_w: float = option(1e-5, "of weights", unit="1", minimum=0.0)
+    weight_decay_b: float = option(0.0, "of biases", unit="1", minimum=0.0)
+    epsilon: float = option(1e-6, "of Adam", unit="1", minimum=0.0)
+    max_grad_norm: float = option(1.0, "largest norm of a gradient", unit="1")
+    scheduler_type: str = option(
+        "warm-cos", "learning rate over iterations", choices=schedules.NAMES,
+        change="structural",
+    )  # fmt: skip
+    scheduler_period: int = option(
+        10_000, "period of its cosine", unit="steps", minimum=1, change="structural"
+    )
+    auc_threshold: float = option(
+        0.998, "AUC of the edges above which the transformer trains too", unit="1",
+        minimum=0.0, change="structural",
+    )  # fmt: skip
+    auc_gate: str = option(
+        "ema", "AUC smoothed over 50 iterations, or that of one", choices=GATES,
+        change="structural",
+    )  # fmt: skip
+    joint_iteration: int = option(
+        0, "iteration from which the transformer trains in any case; 0: the gate alone",
+        unit="steps", minimum=0, change="structural",
+    )  # fmt: skip
+    joint_sets: int = option(
+        64, "micrographs of a graph in training", unit="1", minimum=1,
+        change="structural",
+    )  # fmt: skip
+    joint_nodes: int = option(
+        64, "hits of a micrograph in training", unit="hits", minimum=4,
+        change="structural",
+    )  # fmt: skip
+    node_buckets: tuple[int, ...] = option(
+        (), "sizes that graphs are padded to; empty: four, from the first graphs",
+        unit="hits", minimum=2, change="structural",
+    )  # fmt: skip
+    edge_buckets: tuple[int, ...] = option(
+        (), "sizes that graphs are padded to, as many", unit="edges", minimum=1,
+        change="structural",
+    )  # fmt: skip
+    track_buckets: tuple[int, ...] = option(
+        (), "sizes that graphs are padded to, as many", unit="tracks", minimum=1,
+        change="structural",
+    )  # fmt: skip
+    workers: int = option(
+        1, "threads that make graphs; processes of simulate and prepare", unit="1",
+        minimum=0,
+    )  # fmt: skip
+    val_graphs: int = option(
+        8, "graphs of an evaluation", unit="graphs", minimum=1, change="structural"
+    )
+    batchnorm_mode: str = option(
+        "eval", "statistics in inference: running ones, or the event's",
+        choices=("eval", "train"),
+    )  # fmt: skip
+
+    # clustering
+    cluster: str = option(
+        "transformer", "from edges to tracks; none never trains the transformer",
+        choices=ALGORITHMS,
+    )  # fmt: skip
+    edge_threshold: float = option(
+        0.55, "probability above which an edge is kept", unit="1", minimum=0.0,
+        maximum=1.0,
+    )  # fmt: skip
+    min_graph: int = option(4, "hits of a component at least", unit="hits", minimum=1)
+    seed_strategy: str = option("random", "which hits searches begin at")
+    seed_ktop_max: int = option(2, "searches of a round", unit="1", minimum=1)
+    num_pivots: int = option(
+        3, "hits that stand for a track", unit="hits", minimum=1, change="structural"
+    )
+    random_paths: int = option(1, "above 1: random walks", unit="1", minimum=1)
+    max_failures: int = option(2, "of a hit", unit="1", minimum=1)
+    diffuse_threshold: float = option(0.4, "of a step of the walk", unit="1")
+    micrograph_mode: str = option("pivot-spanned", "hits that the transformer sees")
+    threshold_algo: str = option(
+        "fixed", "threshold of the transformer", choices=("fixed", "soft"),
+        change="structural",
+    )  # fmt: skip
+    fixed_threshold: float = option(0.5, "its value", unit="1")
+    min_cluster_size: int = option(4, "hits of a track at least", unit="hits")
+    pivots_per_round: int = option(
+        1, "pivot sets of a component in a round; 1 is the original", unit="1",
+        minimum=1,
+    )  # fmt: skip
+    jaccard_prob: float = option(0.7, "jaccard: least probability", unit="1")
+    jaccard_share: float = option(0.7, "jaccard: least shared part", unit="1")
+
+    # report
+    hits_min: int = option(4, "hits of a track that counts", unit="hits", minimum=1)
+    hits_max: int = option(23, "plots: most hits of a track", unit="hits", minimum=2)
+    report_events: int = option(
+        8, "validation events of the report", unit="events", minimum=1
+    )
+    auc: str = option("exact", "AUC of the report", choices=("exact", "compat"))
+    per_hit: bool = option(False, "predict: a row per hit instead of per track")
+
+    # simulate, prepare
+    mu: float = option(20.0, "simulate: mean pile-up", unit="collisions", minimum=0.0)
+    n_events: int = option(48, "simulate: events", unit="events", minimum=1)
+    first_event_id: int = option(1, "simulate: number of the first", unit="1")
+    check_only: bool = option(False, "prepare: read and validate, write nothing")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rfactor_start > self.rfactor_end:
+            raise ValueError(
+                f"--rfactor_start={self.rfactor_start}: is above "
+                f"--rfactor_end={self.rfactor_end}"
+            )
+        if self.augment not in (1, 8):
+            raise ValueError(f"--augment={self.augment}: expected 1 or 8")
+        if len(self.split) != 3 or not sum(self.split) <= 1 + 1e-9:
+            raise ValueError(f"--split={self.split}: expected three parts of 1")
+        for name in ("event", "event_val", "voxel_event"):
+            first, last = getattr(self, f"{name}_start"), getattr(self, f"{name}_end")
+            if len(first) != len(last):
+                raise ValueError(
+                    f"--{name}_start, --{name}_end: {len(first)} and {len(last)} values"
+                )
+        sizes = {
+            len(self.node_buckets),
+            len(self.edge_buckets),
+            len(self.track_buckets),
+        }
+        if len(sizes) != 1:
+            raise ValueError(
+                "--node_buckets, --edge_buckets, --track_buckets: expected as many of "
+                "each"
+            )
+        if self.node2node != "hyper" and self.cluster != "none":
+            raise ValueError(
+                f"--node2node={self.node2node}: tracks are found in hyper graphs only: "
+                "--cluster=none"
+            )
+        self.clustering()
+
+    def clustering(self) -> ClusterSettings:
+        """Returns the settings of the transformer's clustering."""
+        fields = {field.name for field in dataclasses.fields(ClusterSettings)}
+        # --tau is that of the contrastive loss
+        return ClusterSettings(**{n: getattr(self, n) for n in fields - {"tau"}})
+
+    @property
+    def eval_rfactor(self) -> float:
+        """Fraction of the particles in evaluations."""
+        return self.rfactor or self.rfactor_end
+
+    @property
+    def trains_transformer(self) -> bool:
+        """Whether there is a joint phase."""
+        return self.cluster == "transformer"

@@ -1,0 +1,252 @@
+"""From flags to events, voxels and the graphs of each part."""
+
+import dataclasses
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from experiments.hypertrack.config import Config
+from jaxphys.hypertrack.edge_layout import with_pairs
+from jaxphys.hypertrack.event_source import (
+    EventSource,
+    describe_ids,
+    open_events,
+    select_events,
+)
+from jaxphys.hypertrack.events import Event
+from jaxphys.hypertrack.graph_batches import GraphBatches, buckets_for
+from jaxphys.hypertrack.graph_draws import DrawSettings, GraphDraws
+from jaxphys.hypertrack.graphs import Bucket
+from jaxphys.hypertrack.predict import VOXEL_FILE
+from jaxphys.hypertrack.reduction import reduce
+from jaxphys.hypertrack.voxel_training import gather_tracks, train_voxels
+from jaxphys.hypertrack.voxels import (
+    VoxelModel,
+    read_voxels,
+    require_match,
+    write_voxels,
+)
+
+_BUCKET_FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chosen:
+    """Some events of a data set.
+
+    Attributes:
+      source: the data set.
+      event_ids: [E] their numbers.
+      name: of the data set.
+    """
+
+    source: EventSource
+    event_ids: np.ndarray
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.event_ids)
+
+    def __getitem__(self, index: int) -> Event:
+        return self.source.read(int(self.event_ids[index]))
+
+    def describe(self) -> str:
+        """Returns number and ids in words."""
+        return f"{len(self)} events of {self.name} ({describe_ids(self.event_ids)})"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Parts:
+    """The events of a run.
+
+    Attributes:
+      voxels: data sets that train the voxels.
+      train: that train the net.
+      val: that validate and are reported.
+    """
+
+    voxels: tuple[Chosen, ...]
+    train: Chosen
+    val: Chosen
+
+
+def _select(path: str, starts: Sequence[int], ends: Sequence[int]) -> Chosen:
+    source = open_events(path, need_truth=True)
+    ids = select_events(source.event_ids, tuple(starts), tuple(ends))
+    return Chosen(source, np.asarray(ids), path or "the sample of the package")
+
+
+def choose(config: Config) -> Parts:
+    """Opens the data sets and chooses the events of each part; prints them.
+
+    Raises:
+      ValueError: no events in a part, or truth is missing.
+    """
+    whole = _select(config.data, (), ())
+    order = np.sort(whole.event_ids)
+    own_voxels = not (config.voxdyn or config.voxel_data or config.voxel_event_start)
+    shares = np.array(config.split)
+    if not own_voxels:
+        shares = np.array([0.0, shares[0] + shares[1], shares[2]])
+    edges = np.round(np.cumsum(shares) * len(order)).astype(int)
+    blocks = np.split(order, edges)[:3]
+    parts = [dataclasses.replace(whole, event_ids=block) for block in blocks]
+    if config.event_start:
+        parts[1] = _select(config.data, config.event_start, config.event_end)
+    if config.event_val_start or config.val_data:
+        parts[2] = _select(
+            config.val_data or config.data, config.event_val_start, config.event_val_end
+        )
+    voxels: tuple[Chosen, ...] = (parts[0],) if own_voxels else ()
+    if config.voxel_event_start or config.voxel_data:
+        ranges = (config.voxel_event_start, config.voxel_event_end)
+        names = config.voxel_data or (config.data,)
+        voxels = tuple(_select(name, *ranges) for name in names)
+    found = Parts(voxels, parts[1], parts[2])
+    for name, chosen in (("training", found.train), ("validation", found.val)):
+        if not len(chosen):
+            raise ValueError(
+                f"{whole.name}: {len(whole)} events leave none for {name} (--split, "
+                "--event_start, --event_val_start)"
+            )
+        print(f"{name}: {chosen.describe()}", file=sys.stderr)
+    _warn_of_overlap(found)
+    return found
+
+
+def _warn_of_overlap(parts: Parts) -> None:
+    for name in ("train", "val"):
+        chosen = getattr(parts, name)
+        for other in parts.voxels:
+            same = other.name == chosen.name
+            shared = np.intersect1d(other.event_ids, chosen.event_ids)
+            if same and len(shared):
+                print(
+                    f"warning: {len(shared)} events of {name} train the voxels too: "
+                    "their graphs hold every true edge, those of other events do not",
+                    file=sys.stderr,
+                )
+
+
+def make_voxels(
+    config: Config, sources: Sequence[Chosen], ncell: int, path: str | pathlib.Path
+) -> VoxelModel:
+    """Trains voxels and writes them.
+
+    Raises:
+      ValueError: there are no events to train them.
+    """
+    if not sum(len(chosen) for chosen in sources):
+        raise ValueError(
+            "voxels: no events to train them (--split, --voxel_data, "
+            "--voxel_event_start, or --voxdyn for a trained file)"
+        )
+    begin = time.monotonic()
+    tracks = gather_tracks(chosen[i] for chosen in sources for i in range(len(chosen)))
+    model = train_voxels(
+        tracks,
+        ncell,
+        node2node=config.node2node,
+        niter=config.niter,
+        augment=config.augment,
+        weighted=config.weighted,
+        seed=config.random_seed,
+        cricket_compat=config.cricket_compat,
+    )
+    write_voxels(path, model)
+    words = "; ".join(chosen.describe() for chosen in sources)
+    print(
+        f"voxels: {model.num_cells} cells of {model.num_hits} hits, density "
+        f"{model.density:.5f}, {time.monotonic() - begin:.0f} s ({words})",
+        file=sys.stderr,
+    )
+    return model
+
+
+def voxels_of(config: Config, parts: Parts) -> VoxelModel:
+    """Returns the voxels of a run: a given file, those in the workdir, or new ones.
+
+    Raises:
+      ValueError: the file belongs to another --node2node or --ncell.
+    """
+    own = pathlib.Path(config.workdir) / VOXEL_FILE
+    path = pathlib.Path(config.voxdyn) if config.voxdyn else own
+    if not config.voxdyn and not own.is_file():
+        if jax.process_index() == 0:
+            make_voxels(config, parts.voxels, config.ncell[0], own)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("voxels")
+    model = read_voxels(path)
+    require_match(
+        model,
+        config.node2node,
+        config.ncell[0],
+        config.allow_voxels_mismatch,
+        where=str(path),
+    )
+    return model
+
+
+def _draws(config: Config, events: Chosen, model: VoxelModel, train: bool):
+    bounds = (config.rfactor_start, config.rfactor_end)
+    if not train:
+        bounds = (config.eval_rfactor, config.eval_rfactor)
+    settings = DrawSettings(
+        *bounds,
+        noise_ratio=config.noise_ratio,
+        reduce=config.reduce,
+        period=config.period if train else 1.0,
+        seed=config.random_seed,
+    )
+    mode = "" if config.allow_voxels_mismatch else config.node2node
+    return GraphDraws(events, model, settings, mode, config.cricket_compat)
+
+
+def train_batches(config: Config, events: Chosen, model: VoxelModel) -> GraphBatches:
+    """Returns the training graphs."""
+    draws = _draws(config, events, model, train=True)
+    given = zip(
+        config.node_buckets, config.edge_buckets, config.track_buckets, strict=True
+    )
+    buckets = tuple(Bucket(*sizes) for sizes in given)
+    return GraphBatches(
+        draws,
+        config.batch_size,
+        buckets or buckets_for(draws, 64, fractions=_BUCKET_FRACTIONS),
+        iterations=config.round_iterations,
+        layout=with_pairs,
+        workers=config.workers,
+    )
+
+
+def val_batches(config: Config, events: Chosen, model: VoxelModel) -> GraphBatches:
+    """Returns the graphs of an evaluation: as many of every event."""
+    count = min(len(events), config.val_graphs)
+    some = dataclasses.replace(events, event_ids=events.event_ids[:count])
+    return GraphBatches(
+        _draws(config, some, model, train=False),
+        config.batch_size,
+        iterations=0,
+        repeats=max(1, config.val_graphs // count),
+        layout=with_pairs,
+        workers=config.workers,
+    )
+
+
+def reported_events(config: Config, events: Chosen) -> list[Event]:
+    """Returns the validation events as the report reconstructs them, reduced."""
+    count = min(len(events), config.report_events)
+    return [_reduced_event(config, events[i], i) for i in range(count)]
+
+
+def _reduced_event(config: Config, event: Event, number: int) -> Event:
+    whole = config.eval_rfactor == 1 and config.noise_ratio < 0
+    if whole:
+        return event
+    rng = np.random.default_rng([config.random_seed, 99, number])
+    return reduce(event, config.eval_rfactor, config.noise_ratio, rng, config.reduce)

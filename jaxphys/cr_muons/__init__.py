@@ -1,0 +1,1 @@
+"""Cosmic-ray muon bundles: conditional Wasserstein GAN on ragged sets of muons."""

@@ -1,0 +1,189 @@
+"""The critic: a vector per muon, pooled to one per event, and a score.
+
+Reference: the ScalableCritic of briedel/cr_muons, in its three versions.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxphys.cr_muons.event_max import event_max
+from jaxphys.cr_muons.layers import Dense, NormedDense
+from jaxphys.cr_muons.multiplicity import finite_or_zero, log_count_of
+from jaxphys.cr_muons.settings import GanSettings
+
+PyTree = Any
+EMPTY = -1e9
+WIDTHS = (64, 128)
+EMA_DECAY = 0.99
+EMA_LEAST = 0.1
+
+
+def pooled_width(settings: GanSettings) -> int:
+    """Returns the width of an event's pooled vector."""
+    return 3 * WIDTHS[-1] + 1 if settings.critic_pooling == "meanmaxsum" else WIDTHS[-1]
+
+
+def event_sum(values: jax.Array, event: jax.Array, num_events: int) -> jax.Array:
+    """Returns the sums over the muons of each event, [B, K]; rows of B are padding."""
+    total = jnp.zeros((num_events + 1, values.shape[1]), values.dtype)
+    return total.at[event].add(values, mode="promise_in_bounds")[:-1]
+
+
+def pool(
+    values: jax.Array, event: jax.Array, number: jax.Array, pooling: str
+) -> jax.Array:
+    """Returns one vector per event.
+
+    Args:
+        values: [M, K], of every muon.
+        event: [M] int32, B for padding.
+        number: [B] int32, muons of each event.
+        pooling: "amax": largest, -1e9 for no muon. "mean": the sum over n + 1.
+            "meanmaxsum": largest (0 for no muon), mean, sum over sqrt(n + 1), and
+            log10(n + 1).
+
+    Returns:
+        [B, K], or [B, 3 K + 1].
+    """
+    n = number.astype(values.dtype)[:, None]
+    if pooling == "amax":
+        return event_max(values, event, number.shape[0], EMPTY)
+    total = event_sum(values, event, number.shape[0])
+    if pooling == "mean":
+        return total / (n + 1)
+    top = event_max(values, event, number.shape[0], EMPTY)
+    return jnp.concatenate(
+        [
+            jnp.where(n > 0, top, 0),
+            total / jnp.maximum(n, 1),
+            total * jax.lax.rsqrt(n + 1),
+            log_count_of(number)[:, None],
+        ],
+        axis=1,
+    )
+
+
+class PointNet(nn.Module):
+    """Features of a muon and condition of its event -> a vector [M, 128]."""
+
+    settings: GanSettings
+
+    def setup(self) -> None:
+        s = self.settings
+        widths = (s.feat_dim + s.cond_dim, *WIDTHS)
+        self.layer_0 = NormedDense(
+            widths[0], widths[1], s.normed_critic, s.init_weights
+        )
+        self.layer_1 = NormedDense(
+            widths[1], widths[2], s.normed_critic, s.init_weights
+        )
+
+    def __call__(self, features: jax.Array, conditions: jax.Array) -> jax.Array:
+        """Returns the vectors for features [M, K] and conditions [M, C]."""
+        x = jnp.concatenate([features, conditions], axis=1)
+        return finite_or_zero(self.layer_1(self.layer_0(x)))
+
+
+class DecisionNet(nn.Module):
+    """Pooled vector and condition of an event -> raw score [B]."""
+
+    settings: GanSettings
+
+    def setup(self) -> None:
+        s = self.settings
+        widths = (pooled_width(s) + s.cond_dim, *s.decision_widths)
+        for i in range(len(widths) - 1):
+            layer = NormedDense(
+                widths[i], widths[i + 1], s.normed_critic, s.init_weights
+            )
+            setattr(self, f"layer_{i}", layer)
+        self.out = Dense(widths[-1], 1, s.init_weights)
+
+    def __call__(self, pooled: jax.Array, conditions: jax.Array) -> jax.Array:
+        """Returns the raw scores for pooled vectors [B, P] and conditions [B, C]."""
+        x = jnp.concatenate([pooled, conditions], axis=1)
+        for i in range(len(self.settings.decision_widths)):
+            x = getattr(self, f"layer_{i}")(x)
+        return self.out(x)[:, 0]
+
+
+class Critic(nn.Module):
+    """Both networks and the pooling between them."""
+
+    settings: GanSettings
+
+    def setup(self) -> None:
+        self.point_net = PointNet(self.settings)
+        self.decision_net = DecisionNet(self.settings)
+
+    def __call__(
+        self,
+        features: jax.Array,
+        event: jax.Array,
+        number: jax.Array,
+        conditions: jax.Array,
+    ) -> jax.Array:
+        """Returns the raw scores of the events of a part, [B].
+
+        Args:
+            features: [M, K] of the muons.
+            event: [M] int32, event of every muon; B for padding.
+            number: [B] int32, muons of every event.
+            conditions: [B, C].
+        """
+        of_muon = jnp.take(conditions, event, axis=0, mode="clip")
+        vectors = self.point_net(features, of_muon)
+        pooled = pool(vectors, event, number, self.settings.critic_pooling)
+        return self.decision_net(pooled, conditions)
+
+
+def initial_params(key: jax.Array, settings: GanSettings) -> PyTree:
+    """Draws the weights of the critic."""
+    arrays = (
+        jnp.zeros((2, settings.feat_dim)),
+        jnp.zeros(2, jnp.int32),
+        jnp.ones(2, jnp.int32),
+        jnp.zeros((2, settings.cond_dim)),
+    )
+    return Critic(settings).init(key, *arrays)["params"]
+
+
+def updated_ema(
+    ema: jax.Array, raw: jax.Array, weight: jax.Array, total: jax.Array
+) -> jax.Array:
+    """Returns the running mean of |raw| after one more look at it.
+
+    Args:
+        ema: scalar.
+        raw: [D, B] raw scores.
+        weight: [D, B], 0 for what does not count.
+        total: sum of the weights.
+    """
+    raw = jax.lax.stop_gradient(raw)
+    magnitude = jnp.sum(jnp.abs(raw) * weight) / jnp.maximum(total, 1)
+    return EMA_DECAY * ema + (1 - EMA_DECAY) * magnitude
+
+
+def score(
+    raw: jax.Array, ema: jax.Array, num_events: jax.Array, head: str
+) -> jax.Array:
+    """Returns the scores that losses are made of, of the shape of `raw`.
+
+    Args:
+        raw: output of the critic.
+        ema: running mean of |raw|, for "ema_tanh".
+        num_events: events that are scored together, for "sqrt_tanh", "sqrt_clamp".
+        head: see `GanSettings`.
+    """
+    if head == "ema_tanh":
+        u = raw / jnp.maximum(ema, EMA_LEAST)
+        return 10 * jnp.tanh(jnp.clip(u, -5, 5) / 5)
+    root = jnp.maximum(jnp.sqrt(num_events), 1)
+    if head == "sqrt_tanh":
+        return 100 * jnp.tanh(raw / root / 100)
+    if head == "sqrt_clamp":
+        return jnp.clip(raw / root, -1000, 1000)
+    return raw

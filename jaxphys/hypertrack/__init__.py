@@ -1,0 +1,1 @@
+"""Particle tracks from detector hits: candidate graphs, a network and clustering."""

@@ -1,0 +1,57 @@
+import numpy as np
+
+from jaxphys.hypertrack import edge_scores, plots_edges
+from jaxphys.hypertrack.voxels import VoxelModel
+from tests.hypertrack.test_plots import drawn
+
+RNG = np.random.default_rng(0)
+EDGES = RNG.integers(0, 60, (2, 4000))
+OWN = EDGES[0] == EDGES[1]
+LABEL = OWN | (RNG.random(4000) < 0.2)
+PROB = 1 / (1 + np.exp(-RNG.normal(np.where(LABEL, 2, -2), 1.5)))
+
+
+def test_roc_curves_with_and_without_self_edges():
+    linear, log = drawn(plots_edges.roc(LABEL, PROB, EDGES, 0.55)).axes
+    without, all_edges = linear.get_legend_handles_labels()[1]
+    assert without.endswith(f"{edge_scores.auc(LABEL[~OWN], PROB[~OWN]):.4f}")
+    assert all_edges.endswith(f"{edge_scores.auc(LABEL, PROB):.4f}")
+    assert (linear.get_xscale(), log.get_xscale()) == ("linear", "log")
+    marks = [line for line in linear.lines if len(line.get_xdata()) == 1]
+    rates = edge_scores.rates(LABEL[~OWN], PROB[~OWN], 0.55)
+    assert [marks[0].get_xdata()[0], marks[0].get_ydata()[0]] == [
+        rates["fpr"], rates["tpr"],
+    ]  # fmt: skip
+    reason = plots_edges.roc(np.ones(4000), PROB, EDGES, 0.5).reason
+    assert "one class only" in reason
+
+
+def test_every_class_of_edges_is_shown_with_its_number():
+    figure = drawn(plots_edges.scores_by_class(LABEL, PROB, EDGES, 0.55))
+    texts = figure.axes[0].get_legend_handles_labels()[1]
+    assert texts[0] == f"true edge ({(LABEL & ~OWN).sum():,})"
+    assert len(texts) == 3  # no self edge of noise
+    none = plots_edges.scores_by_class(LABEL[:0], PROB[:0], EDGES[:, :0], 0.5)
+    assert none.figure is None
+
+
+def test_scores_of_the_training_are_drawn_where_they_are_known():
+    rows = [{"step": 10 * i, "auc": 0.8 + 0.01 * i} for i in range(5)]
+    rows[3]["efficiency"] = 0.7
+    left, right = drawn(plots_edges.progress(rows)).axes
+    np.testing.assert_array_equal(left.lines[0].get_xdata(), [0, 10, 20, 30, 40])
+    assert right.lines[0].get_xdata().tolist() == [30]
+    assert plots_edges.progress([{"loss": 1.0}]).figure is None
+
+
+def model(cells):
+    centres = np.random.default_rng(0).normal(0, 100, (cells, 3)).astype(np.float32)
+    return VoxelModel(
+        centres, np.arange(cells + 1), np.arange(cells, dtype=np.int32), "hyper", 9
+    )
+
+
+def test_cells_are_drawn_unless_they_are_too_many():
+    figure = drawn(plots_edges.voxel_cells(model(50)))
+    assert len(figure.axes[0].collections[0].get_offsets()) == 50
+    assert "too many" in plots_edges.voxel_cells(model(20_001)).reason
