@@ -127,7 +127,9 @@ def prepare(config: Config, session: app.Session) -> None:
     if not config.output and not config.check_only:
         raise ValueError("--output: needed, the Parquet file for the events")
     opened = data.cache(config)
-    if config.sources[0].startswith("corsika:") or corsika.is_corsika(config.sources):
+    if corsika.is_corsika(config.sources):
+        if config.check_only:
+            raise ValueError("--check_only: is for Parquet and HDF5 files")
         corsika.convert(config.sources, config.output, config.depths)
         return
     files = [open_events(path, opened) for path in find_files(config.sources, opened)]

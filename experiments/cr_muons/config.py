@@ -29,6 +29,7 @@ class Config(RunConfig):
         "infiles",
         "compare",
         "extra_data",
+        "reference",
         "outliers_dir",
         "prefetch_dir",
     )
@@ -346,6 +347,11 @@ class Config(RunConfig):
     )
     extra_data: tuple[str, ...] = option(
         (), "further data, with its own truth, that the report compares with"
+    )
+    reference: str = option(
+        "",
+        "CSV with multiplicities, radii and energies of single muons at depths and "
+        "zenith angles, that the report compares with",
     )
     baseline: bool = option(True, "train the regression baseline for the report")
     counts_mode: str = option(

@@ -14,6 +14,7 @@ from jaxphys.config import to_flagfile
 from jaxphys.cr_muons import evaluation
 from jaxphys.cr_muons import predict as prediction
 from jaxphys.cr_muons.baseline import fit_baseline
+from jaxphys.cr_muons.closure_checks import compare_with_muongun
 from jaxphys.cr_muons.evaluation import Closure, Reference, Sampler
 from jaxphys.cr_muons.events import Events
 from jaxphys.training import app
@@ -59,6 +60,10 @@ def report_run(
         further[pathlib.Path(place).stem] = evaluation.compare_events(
             truth, generator.sample(truth.primaries, seed=_SEED)
         )
+    reference_rows = []
+    if config.reference:
+        with session.stage("reference numbers"):
+            reference_rows = compare_with_muongun(config.reference, generator.sample)
     folder = pathlib.Path(config.output or f"{config.workdir}/report")
     report.write_report(
         folder,
@@ -71,6 +76,7 @@ def report_run(
         others=others,
         columns=columns,
         further=further,
+        reference=reference_rows,
         config_text=to_flagfile(config),
         command=session.command,
         timings=session.timings,

@@ -275,8 +275,12 @@ class Config(RunConfig):
         64, "hits of a micrograph in training", unit="hits", minimum=4,
         change="structural",
     )  # fmt: skip
+    buckets: int = option(
+        4, "sizes that graphs are padded to, each of which is compiled; from the first "
+        "graphs", unit="sizes", minimum=1, change="structural",
+    )  # fmt: skip
     node_buckets: tuple[int, ...] = option(
-        (), "sizes that graphs are padded to; empty: four, from the first graphs",
+        (), "these sizes in place of such ones",
         unit="hits", minimum=2, change="structural",
     )  # fmt: skip
     edge_buckets: tuple[int, ...] = option(
@@ -363,12 +367,8 @@ class Config(RunConfig):
                 raise ValueError(
                     f"--{name}_start, --{name}_end: {len(first)} and {len(last)} values"
                 )
-        sizes = {
-            len(self.node_buckets),
-            len(self.edge_buckets),
-            len(self.track_buckets),
-        }
-        if len(sizes) != 1:
+        sizes = (self.node_buckets, self.edge_buckets, self.track_buckets)
+        if len({len(size) for size in sizes}) != 1:
             raise ValueError(
                 "--node_buckets, --edge_buckets, --track_buckets: expected as many of "
                 "each"

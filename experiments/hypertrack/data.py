@@ -32,8 +32,6 @@ from jaxphys.hypertrack.voxels import (
     write_voxels,
 )
 
-_BUCKET_FRACTIONS = (0.25, 0.5, 0.75, 1.0)
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Chosen:
@@ -217,20 +215,27 @@ def train_batches(config: Config, events: Chosen, model: VoxelModel) -> GraphBat
     return GraphBatches(
         draws,
         config.batch_size,
-        buckets or buckets_for(draws, 64, fractions=_BUCKET_FRACTIONS),
+        buckets or buckets_for(draws, 64, fractions=_fractions(config.buckets)),
         iterations=config.round_iterations,
         layout=with_pairs,
         workers=config.workers,
     )
 
 
+def _fractions(buckets: int) -> np.ndarray:
+    return np.linspace(0, 1, buckets + 1)[1:]
+
+
 def val_batches(config: Config, events: Chosen, model: VoxelModel) -> GraphBatches:
     """Returns the graphs of an evaluation: as many of every event."""
     count = min(len(events), config.val_graphs)
     some = dataclasses.replace(events, event_ids=events.event_ids[:count])
+    draws = _draws(config, some, model, train=False)
+    fractions = _fractions(min(config.buckets, 2))
     return GraphBatches(
-        _draws(config, some, model, train=False),
+        draws,
         config.batch_size,
+        buckets_for(draws, 0, fractions=fractions),
         iterations=0,
         repeats=max(1, config.val_graphs // count),
         layout=with_pairs,

@@ -200,9 +200,10 @@ def cluster_components(
         )
         if not state.active.any():
             break
-        order_by = norms
         if norms is None:
             order_by = _priority(priority, rounds, num_nodes, rng)
+        else:
+            order_by = norms
         sets = _propose(graph, component, state, order_by, settings, rng)
         if len(sets):
             trials += 1

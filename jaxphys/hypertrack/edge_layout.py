@@ -124,7 +124,11 @@ class Topology(NamedTuple):
 
 def take(x: jax.Array, index: jax.Array, is_sorted: bool = False) -> jax.Array:
     """Returns x[index] for an index that is known to be in bounds."""
-    return jnp.asarray(x).at[index].get(mode="promise_in_bounds", indices_are_sorted=is_sorted)
+    return (
+        jnp.asarray(x)
+        .at[index]
+        .get(mode="promise_in_bounds", indices_are_sorted=is_sorted)
+    )
 
 
 def topology(graph: Graph) -> Topology:

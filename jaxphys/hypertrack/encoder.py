@@ -113,7 +113,7 @@ class EdgeConv(nn.Module):
             ends = graph.at_destination(destination) + graph.at_source(source)
             return ends + graph.of_pair(shared)
 
-        messages = self.edge(product, train, graph.edge_weight)
+        messages: Any = self.edge(product, train, graph.edge_weight)
         return self.update(x, self.aggregate(messages, graph), graph, train)
 
     def aggregate(self, messages: Normed, graph: Topology) -> jax.Array:
@@ -156,7 +156,7 @@ class EdgeConv(nn.Module):
         relative_degree: jax.Array,
         source: jax.Array,
         destination: jax.Array,
-    ) -> jax.Array:
+    ) -> Normed:
         """Returns the messages of some edges before their last norm, in evaluation.
 
         Args:
@@ -171,7 +171,8 @@ class EdgeConv(nn.Module):
             ends = take(at_destination, destination) + take(at_source, source)
             return ends + self.shared(kernel, low, high)
 
-        return self.edge(product, False, jnp.ones(source.shape))
+        found: Any = self.edge(product, False, jnp.ones(source.shape))
+        return found
 
 
 def check_activation(name: str) -> str:

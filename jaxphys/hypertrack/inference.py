@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxphys.hypertrack import simple_clustering
 from jaxphys.hypertrack.candidates import candidate_graph
-from jaxphys.hypertrack.chunked import edge_outputs
+from jaxphys.hypertrack.chunked import CHUNK, edge_outputs
 from jaxphys.hypertrack.clustering import (
     Clustering,
     ClusterSettings,
@@ -73,7 +73,7 @@ class Tracker:
       algorithm: transformer, cut, jaccard, dbscan, hdbscan or none (edges only).
       settings: of the clustering.
       options: arguments of the simple algorithm, beside its defaults.
-      chunk: edges that the net sees at a time; None leaves it to the net.
+      chunk: edges that the net sees at a time.
     """
 
     voxels: VoxelModel
@@ -85,7 +85,7 @@ class Tracker:
     algorithm: str = "transformer"
     settings: ClusterSettings = dataclasses.field(default_factory=ClusterSettings)
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    chunk: int | None = None
+    chunk: int = CHUNK
 
     def __post_init__(self):
         if self.algorithm not in ALGORITHMS:
@@ -115,9 +115,8 @@ class Tracker:
         with meter.stage("graph"):
             edge_index = candidate_graph(self.voxels, position)
         with meter.stage("net"):
-            chunk = {} if self.chunk is None else {"chunk": self.chunk}
             latents, logits = edge_outputs(
-                self.net, self.variables, position, edge_index, **chunk
+                self.net, self.variables, position, edge_index, chunk=self.chunk
             )
             prob = _sigmoid(logits)
         return Edges(edge_index, prob, latents)

@@ -158,10 +158,10 @@ class MLPBlock(nn.Module):
             weight: how often a row counts in the norms, [R].
         """
         activate = ACTIVATIONS[self.activation]
+        found: Any = x
         for number, linear in enumerate(self.linear):
-            rows = linear(x)
-            if number == len(self.norm):
-                return rows
-            rows = activate(rows)
-            x = Normed(rows, *self.norm[number](rows, train, weight))
-        return x
+            found = linear(found)
+            if number < len(self.norm):
+                rows = activate(found)
+                found = Normed(rows, *self.norm[number](rows, train, weight))
+        return found

@@ -62,11 +62,13 @@ class Settings:
         scale_loss: whether the loss is scaled so that float16 can hold its gradients.
     """
 
-    net: TrackNet | FastNet = TrackNet()
-    transformer: SetTransformer = SetTransformer()
-    edge_bce: EdgeBCE = EdgeBCE()
-    edge_contrastive: EdgeContrastive = EdgeContrastive()
-    cluster: ClusterSettings = ClusterSettings()
+    net: TrackNet | FastNet = dataclasses.field(default_factory=TrackNet)
+    transformer: SetTransformer = dataclasses.field(default_factory=SetTransformer)
+    edge_bce: EdgeBCE = dataclasses.field(default_factory=EdgeBCE)
+    edge_contrastive: EdgeContrastive = dataclasses.field(
+        default_factory=EdgeContrastive
+    )
+    cluster: ClusterSettings = dataclasses.field(default_factory=ClusterSettings)
     beta_edge_bce: float = 0.2
     beta_edge_contrastive: float = 1.0
     beta_cluster_bce: float = 0.2
@@ -83,7 +85,9 @@ class Settings:
             ValueError: the phase is unknown.
         """
         if phase not in PHASES:
-            raise ValueError(f"phase: expected one of {', '.join(PHASES)}, got {phase!r}")
+            raise ValueError(
+                f"phase: expected one of {', '.join(PHASES)}, got {phase!r}"
+            )
         if phase == "edges":
             return ("net",)
         soft = self.cluster.threshold_algo == "soft"

@@ -26,7 +26,7 @@ class Walks(NamedTuple):
     @property
     def whole(self) -> np.ndarray:
         """Whether a walk came to its full length, [W]."""
-        return (self.path >= 0).all(axis=1)
+        return np.all(self.path >= 0, axis=1)
 
     def take(self, rows: np.ndarray) -> "Walks":
         """Returns some of the walks."""

@@ -61,7 +61,7 @@ def event_display(
                 ax.grid(False)
                 if row == 0:
                     ax.set_aspect("equal")
-            truth = {int(t): _color(t) for t in np.flatnonzero(wanted)}
+            truth = {int(t): _color(int(t)) for t in np.flatnonzero(wanted)}
             _lines(axes[row, 0], x, y, event, event.label, truth)
             _lines(axes[row, 1], x, y, event, *_reconstructed(labels, matching, truth))
             missed = {
@@ -92,7 +92,7 @@ def _caption(event: Event, matching: Matching, min_pt: float, edges: bool) -> st
 
 
 def _color(track: int) -> str:
-    return _PALETTE[int(track) % len(_PALETTE)]
+    return _PALETTE[track % len(_PALETTE)]
 
 
 def _coordinates(position: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], ...]:

@@ -285,8 +285,9 @@ def replay_train_step(golden: Golden) -> Outputs:
     """Some optimizer steps of the first phase."""
     config = golden.config
     bce, contrastive = edge_settings(config)
+    net = net_of(config)
     settings = Settings(
-        net=net_of(config),
+        net=net,
         transformer=transformer_of(config["cluster"]),
         edge_bce=bce,
         edge_contrastive=contrastive,
@@ -307,7 +308,7 @@ def replay_train_step(golden: Golden) -> Outputs:
         betas=tuple(config.get("betas", (0.9, 0.999))),
     )
     found = step.initial_variables(jax.random.key(0), settings)
-    ours = variables_from_torch(golden.params, settings.net)
+    ours = variables_from_torch(golden.params, net)
     params = {**found["params"], "net": ours["params"]}
     variables = {"params": params, "batch_stats": ours["batch_stats"]}
     state = step.initial_state(variables, optimizer, settings)
@@ -327,10 +328,10 @@ def replay_train_step(golden: Golden) -> Outputs:
     names = ("loss", "edge_BCE", "edge_contrastive", "grad_norm")
     outputs = {name: np.array([row[name] for row in rows]) for name in names}
     outputs["learning_rate"] = np.array([rates(k) for k in range(len(batches))])
-    named = params_to_torch(grads["net"], settings.net)
+    named = params_to_torch(grads["net"], net)
     outputs |= {f"grad/{name}": array for name, array in named.items()}
-    after = params_to_torch(state.params["net"], settings.net)
-    after |= buffers_to_torch(state.extra["batch_stats"], settings.net)
+    after = params_to_torch(state.params["net"], net)
+    after |= buffers_to_torch(state.extra["batch_stats"], net)
     counted = len(batches) * config["batch_size"]
     for name, array in golden.params.items():
         if name.endswith(COUNTER):

@@ -39,8 +39,8 @@ class FeedForward(nn.Module):
         x = x.reshape(-1, x.shape[-1])
         last = len(self.sizes) - 2
         for number in range(last + 1):
-            pair = self.sizes[number : number + 2]
-            x = Linear(*pair, dtype=self.dtype, name=f"linear_{number}")(x)
+            start, end = self.sizes[number : number + 2]
+            x = Linear(start, end, dtype=self.dtype, name=f"linear_{number}")(x)
             if number < last or self.last_act:
                 x = ACTIVATIONS[self.activation](x)
         return x.reshape(*leading, x.shape[-1])
@@ -94,8 +94,9 @@ class AttentionBlock(nn.Module):
             x = x if self.dtype is None else x.astype(self.dtype)
             return x.reshape(*x.shape[:2], self.heads, width // self.heads)
 
-        q, k, v = split(project("query", query)), *(
-            split(project(name, key)) for name in ("key", "value")
+        q, k, v = (
+            split(project("query", query)),
+            *(split(project(name, key)) for name in ("key", "value")),
         )
         precise = {"preferred_element_type": jnp.float32}
         scores = jnp.einsum("bnhd,bkhd->bhnk", q, k, **precise) / math.sqrt(width)
@@ -156,15 +157,15 @@ class SetTransformer(nn.Module):
             row_mask: True for real rows, [B, n].
             pivot_mask: True for real pivots, [B, p]; None for all.
         """
-        if pivot_mask is None:
-            pivot_mask = jnp.ones(pivots.shape[:2], bool)
-        row_mask, pivot_mask = row_mask > 0, pivot_mask > 0
+        all_pivots = jnp.ones(pivots.shape[:2], bool)
+        real_pivots = all_pivots if pivot_mask is None else pivot_mask > 0
+        row_mask = row_mask > 0
         width, dtype = self.h_dim, self.dtype
         sizes = (self.in_features, self.in_features, width)
         embed = FeedForward(sizes, False, self.act, dtype, name="embed")
         block = (width, self.num_heads, self.act, self.ln_eps, self.ln, dtype)
         cross = AttentionBlock(*block, name="cross")
-        h = cross(embed(rows), embed(pivots), row_mask, pivot_mask)
+        h = cross(embed(rows), embed(pivots), row_mask, real_pivots)
         for number in range(self.nstack_dec):
             h = AttentionBlock(*block, name=f"self_{number}")(h, h, row_mask, row_mask)
         sizes = (width, width // 2, width // 4, self.output_dim)

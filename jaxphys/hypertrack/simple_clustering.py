@@ -4,6 +4,7 @@ Cheap, and the standard that the set transformer is measured against.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -62,7 +63,7 @@ def jaccard(
     graph = kept_graph(edge_index, prob, num_nodes, threshold)
     one = np.ones(len(graph.column), np.int32)
     kept = sp.csr_array((one, graph.column, graph.indptr), (num_nodes, num_nodes))
-    near = (kept + kept.T + sp.eye_array(num_nodes, dtype=np.int32)).tocsr()
+    near = (kept + kept.T + sp.eye_array(num_nodes)).tocsr().astype(np.int32)
     near.data[:] = 1
     near.sort_indices()
     shared = _shared_neighbours(near)
@@ -135,13 +136,14 @@ def hdbscan(
     far = np.full((1, len(joined)), _VIRTUAL_DISTANCE)
     inner = distance[joined][:, joined]
     extended = sp.block_array([[inner, far.T], [far, None]], format="csr")
+    # a copy, because sparse distances cannot be worked on in place
+    options: dict[str, Any] = {"metric": "precomputed", "copy": True}
     model = HDBSCAN(
         min_cluster_size=min_cluster_size,
         min_samples=min_samples,
         cluster_selection_epsilon=epsilon,
         alpha=alpha,
-        metric="precomputed",
-        copy=True,
+        **options,
     )
     found = model.fit(sp.csr_matrix(extended)).labels_[:-1]
     labels[joined] = np.maximum(found, -1)  # -2, -3: infinite or missing distances
@@ -186,9 +188,8 @@ def hdbscan_latents(
     """Returns clusters by HDBSCAN of standardised latents [N, F], [N] int32."""
     from sklearn.cluster import HDBSCAN
 
-    model = HDBSCAN(
-        min_cluster_size=min_cluster_size, min_samples=min_samples, copy=True
-    )
+    options: dict[str, Any] = {"copy": True}
+    model = HDBSCAN(min_cluster_size, min_samples=min_samples, **options)
     return np.maximum(model.fit(_standard(latents)).labels_, -1).astype(np.int32)
 
 

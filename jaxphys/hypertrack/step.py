@@ -89,9 +89,7 @@ def gradients(
     factor = loss_scale.factor(state.extra)
 
     def value(params: PyTree) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
-        values, _, found = evaluate(
-            settings, params, stats, batch, phase, True, key
-        )
+        values, _, found = evaluate(settings, params, stats, batch, phase, True, key)
         metrics = weighted_sums(values, weight)
         total, count = metrics["loss"]
         mean = total / jnp.maximum(count, 1)

@@ -75,7 +75,9 @@ def transformer_entries(transformer: SetTransformer) -> list[Entry]:
         for number in range(transformer.nstack_dec)
     ]
     for name, path in blocks:
-        for letter, ours in zip("qkvo", ("query", "key", "value", "output"), strict=True):
+        for letter, ours in zip(
+            "qkvo", ("query", "key", "value", "output"), strict=True
+        ):
             found += linear(f"{name}.W_{letter}", (path, ours))
         for number in range(2):
             if transformer.ln:

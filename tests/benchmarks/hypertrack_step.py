@@ -139,7 +139,7 @@ def loss_times(graph, counts, repeats):
         track, weight = jnp.asarray(track), jnp.asarray(graph["hit_weight"])
         run = jax.jit(
             jax.value_and_grad(
-                lambda x, track=track: edge_contrastive(
+                lambda x, track=track, weight=weight: edge_contrastive(
                     x, edges, ones, track, weight, EdgeContrastive(sub_sample=10**6)
                 )
             )

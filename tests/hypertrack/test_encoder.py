@@ -12,14 +12,15 @@ from tests.hypertrack.net_graphs import make_graph
 
 def plain(params, stats, x, graph, degree, aggregation):
     """The layer as it is defined, in evaluation."""
+    params, stats = jax.tree.map(np.float64, (params, stats))
 
     def block(part, rows):
         for k in range(2):
             linear, norm = params[part][f"linear_{k}"], params[part][f"norm_{k}"]
-            rows = rows @ np.float64(linear["kernel"]) + np.float64(linear["bias"])
+            rows = rows @ linear["kernel"] + linear["bias"]
             rows = rows / (1 + np.exp(-rows))
             seen = stats[part][f"norm_{k}"]
-            rows = (rows - seen["mean"]) / np.sqrt(np.float64(seen["var"]) + 1e-5)
+            rows = (rows - seen["mean"]) / np.sqrt(seen["var"] + 1e-5)
             rows = rows * norm["scale"] + norm["bias"]
         return rows
 

@@ -75,9 +75,9 @@ def test_without_clustering_there_are_edges_and_no_tracks(events, voxels, variab
 
 def test_what_cannot_be_reconstructed_is_refused(events, voxels, variables):
     tracker = tracker_of(voxels, variables)
+    position = events[0].position.copy()
+    position[4, 1] = np.nan
     with pytest.raises(ValueError, match="row 4 is not finite"):
-        position = events[0].position.copy()
-        position[4, 1] = np.nan
         tracker.reconstruct(position)
     with pytest.raises(ValueError, match=r"expected \[N, 3\], got \(7,\)"):
         tracker.edges(np.zeros(7))
@@ -85,6 +85,6 @@ def test_what_cannot_be_reconstructed_is_refused(events, voxels, variables):
         tracker_of(voxels, variables, "kmeans")
     with pytest.raises(ValueError, match="has not trained the transformer"):
         dataclasses.replace(tracker, transformer=None)
+    cut = dataclasses.replace(tracker, transformer=None, algorithm="cut")
     with pytest.raises(ValueError, match="expected one, got none"):
-        cut = dataclasses.replace(tracker, transformer=None, algorithm="cut")
         cut.masks(events[0].position, np.zeros((events[0].num_hits, 5)))

@@ -16,7 +16,9 @@ PARAMS = {"net": {"w": {"kernel": np.ones((2, 3), np.float32), "bias": np.ones(3
 def test_updates_are_those_of_pytorch(name):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
-    weights = {k: np.float32(rng.normal(size=s)) for k, s in (("kernel", (2, 3)), ("bias", 3))}
+    weights = {
+        k: np.float32(rng.normal(size=s)) for k, s in (("kernel", (2, 3)), ("bias", 3))
+    }
     values = {k: torch.nn.Parameter(torch.tensor(v)) for k, v in weights.items()}
     groups = [
         {"params": [values["kernel"]], "weight_decay": 0.1},

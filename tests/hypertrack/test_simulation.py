@@ -162,12 +162,8 @@ def test_sample_of_the_package_says_how_it_was_made():
 
 
 @pytest.mark.slow
-def test_two_events_are_the_same_for_all_workers_and_in_time(tmp_path, events_extra):
-    import time
-
-    started = time.monotonic()
+def test_two_events_are_the_same_for_all_workers(tmp_path, events_extra):
     prefix = simulate(tmp_path / "two", 2, 20, 11, workers=2, progress=False)
-    assert time.monotonic() - started < 120
     source = CompactEvents(prefix)
     for event_id in (2, 1):
         require_same(simulate_event(event_id, 20, 11), source.read(event_id))

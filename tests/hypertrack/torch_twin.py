@@ -4,6 +4,8 @@ Names of parameters are the original's, and so is the way of computing: one matr
 all inputs per edge, and a loop over the tracks in the contrastive loss.
 """
 
+import itertools
+
 import numpy as np
 import torch
 from torch import nn
@@ -15,7 +17,7 @@ ACTIVATIONS = {"silu": nn.SiLU, "relu": nn.ReLU}
 def blocks(sizes, act="silu", last_act=True):
     """Linear map, activation, batch norm; the names are <block>.0 and <block>.2."""
     found = []
-    for number, (start, end) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for number, (start, end) in enumerate(itertools.pairwise(sizes)):
         if number == len(sizes) - 2 and not last_act:
             found.append(nn.Linear(start, end))
         else:

@@ -1,0 +1,92 @@
+"""The critic equals PyTorch's, and padding and order do not matter."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxphys.cr_muons import critic
+from jaxphys.cr_muons.parts import real_muons
+from jaxphys.cr_muons.torch_weights import to_state_dict
+from tests.cr_muons.gan_batches import SMALL, make_batch
+
+POOLINGS = ("amax", "mean", "meanmaxsum")
+
+
+def raw_of(settings, params, batch):
+    network = critic.Critic(settings)
+    muons = [leaf[0] for leaf in real_muons(batch)]
+    return network.apply({"params": params}, *muons, batch["conditions"][0])
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_padding_and_order_within_an_event_do_not_matter(pooling):
+    settings = SMALL.replace(critic_pooling=pooling)
+    params = critic.initial_params(jax.random.key(0), settings)
+    batch = make_batch()
+    reference = raw_of(settings, params, batch)
+    used = int(batch["num_muons"].sum())
+    features = np.array(batch["features"])
+    features[:, used:] = 1e6
+    order = np.lexsort((np.random.default_rng(0).random(80), batch["muon_event"][0]))
+    moved = {**batch, "features": jnp.asarray(features[:, order])}
+    np.testing.assert_allclose(raw_of(settings, params, moved), reference, atol=2e-5)
+
+
+def test_only_amax_cannot_see_how_many_equal_muons_there_are():
+    features = jnp.ones((4, 3))
+    conditions = jnp.zeros((2, 4))
+    event, number = jnp.asarray([0, 1, 1, 1]), jnp.asarray([1, 3])
+    for pooling in POOLINGS:
+        settings = SMALL.replace(critic_pooling=pooling)
+        params = critic.initial_params(jax.random.key(0), settings)
+        variables = {"params": params}
+        network = critic.Critic(settings)
+        raw = network.apply(variables, features, event, number, conditions)
+        assert (abs(float(raw[0] - raw[1])) < 1e-6) == (pooling == "amax")
+
+
+def test_raw_scores_equal_pytorch():
+    pytest.importorskip("torch")
+    import torch
+
+    from tests.cr_muons import torch_twin
+
+    params = critic.initial_params(jax.random.key(1), SMALL)
+    batch = make_batch(1)
+    twin = torch_twin.ScalableCritic()
+    named = to_state_dict({"critic": params}, SMALL)
+    state = {
+        name.removeprefix("crit."): torch.as_tensor(a) for name, a in named.items()
+    }
+    twin.load_state_dict(state, strict=False)
+    used = int(batch["num_muons"].sum())
+    inputs = [np.asarray(batch[n][0]) for n in ("features", "muon_event", "conditions")]
+    muons, event, conditions = map(torch.as_tensor, inputs)
+    with torch.no_grad():
+        reference = twin.raw(muons[:used], event[:used].long(), conditions, 24)[:, 0]
+    got = raw_of(SMALL, params, batch)
+    np.testing.assert_allclose(got, reference, atol=1e-5)
+
+
+def test_heads_saturate_where_the_original_does():
+    raw = jnp.asarray([[-1e9, -30.0, 0.0, 30.0, 1e9]])
+    one, many = jnp.float32(1), jnp.float32(100)
+    bound = 10 * np.tanh(1)
+    ema = critic.score(raw, jnp.float32(0.01), many, "ema_tanh")  # least 0.1
+    np.testing.assert_allclose(ema[0], [-bound, -bound, 0, bound, bound], rtol=1e-6)
+    root = critic.score(raw, one, many, "sqrt_tanh")
+    assert float(root[0, 3]) == pytest.approx(100 * np.tanh(0.03), rel=1e-5)
+    clamp = critic.score(raw, one, many, "sqrt_clamp")
+    np.testing.assert_allclose(clamp[0], [-1000, -3, 0, 3, 1000], rtol=1e-6)
+    np.testing.assert_array_equal(critic.score(raw, one, many, "none"), raw)
+
+
+def test_the_running_mean_counts_weights_and_has_no_gradient():
+    raw, weight = jnp.asarray([[2.0, -4.0, 100.0]]), jnp.asarray([[1.0, 1.0, 0.0]])
+
+    def ema(raw):
+        return critic.updated_ema(jnp.float32(1), raw, weight, jnp.sum(weight))
+
+    assert float(ema(raw)) == pytest.approx(0.99 + 0.03)
+    assert np.all(jax.grad(ema)(raw) == 0)

@@ -1,0 +1,45 @@
+"""Random numbers follow their law and depend on event and muon only."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+
+from jaxphys.cr_muons import draws
+
+KEY = jax.random.key(0)
+
+
+def test_words_depend_on_the_slot_and_the_muon_only():
+    slot = jnp.asarray([5, 5, 9, 0], jnp.int32)
+    within = jnp.asarray([0, 1, 0, 0], jnp.int32)
+    bits = np.asarray(draws.muon_bits(KEY, slot, within, 3))
+    moved = np.asarray(draws.muon_bits(KEY, slot[::-1], within[::-1], 3))
+    np.testing.assert_array_equal(bits, moved[::-1])
+    assert len(np.unique(bits)) == bits.size
+
+
+def test_normal_numbers_are_normal():
+    rows = jnp.arange(20_000, dtype=jnp.int32)
+    bits = draws.muon_bits(KEY, rows // 7, rows % 7, 5)
+    x = np.asarray(draws.normal_of(bits))
+    assert np.all(np.isfinite(x))
+    assert stats.kstest(x.reshape(-1), "norm").pvalue > 1e-3
+    correlation = np.corrcoef(x.T) - np.eye(5)
+    assert np.abs(correlation).max() < 0.03
+
+
+def test_the_ends_of_the_uniform_are_finite_normals():
+    bits = jnp.asarray([0, 0xFFFFFFFF], jnp.uint32)
+    u = np.asarray(draws.uniform_of(bits))
+    assert u[0] == 0
+    assert u[1] < 1
+    x = np.asarray(draws.normal_of(bits))
+    assert x[0] == -x[1]
+    assert 5 < x[1] < 6
+
+
+def test_noise_of_events_does_not_depend_on_the_cut_into_parts():
+    one = draws.event_normal(KEY, 1, 12, 3).reshape(12, 3)
+    four = draws.event_normal(KEY, 4, 3, 3).reshape(12, 3)
+    np.testing.assert_array_equal(one, four)

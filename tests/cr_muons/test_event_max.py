@@ -1,0 +1,56 @@
+"""The largest row of every event and both of its derivatives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxphys.cr_muons.event_max import event_max
+
+torch = pytest.importorskip("torch")
+EVENT = np.array([0, 0, 0, 2, 2, 3, 5, 5], np.int32)  # 5: padding
+
+
+def values(seed=0, ties=True):
+    x = np.random.default_rng(seed).normal(size=(8, 4)).astype(np.float32)
+    if ties:
+        x[1] = x[0]
+        x[4, :2] = x[3, :2]
+    return x
+
+
+def test_events_without_rows_keep_the_empty_value():
+    x = values()
+    got = np.asarray(event_max(jnp.asarray(x), jnp.asarray(EVENT), 5, -1e9))
+    assert np.all(got[[1, 4]] == -1e9)
+    np.testing.assert_array_equal(got[0], x[:3].max(axis=0))
+    np.testing.assert_array_equal(got[3], x[5])
+
+
+def test_both_derivatives_equal_pytorch_where_entries_tie():
+    x, weight = values(), values(1, ties=False)[:5]
+
+    def ours(x):
+        top = event_max(jnp.tanh(x), jnp.asarray(EVENT), 5, -1e9)
+        real = jnp.asarray([[1.0], [0], [1], [1], [0]])
+        return jnp.sum(jnp.where(real > 0, top**3 * weight, 0))
+
+    slope = jax.grad(ours)
+    second = jax.grad(lambda x: jnp.sum(slope(x) ** 2))(jnp.asarray(x))
+    t = torch.as_tensor(x).requires_grad_(True)
+    start = torch.full((6, 4), -1e9)
+    index = torch.as_tensor(EVENT.astype(np.int64))[:, None].expand(8, 4)
+    top = start.scatter_reduce(0, index, torch.tanh(t), reduce="amax")
+    rows = [0, 2, 3]
+    total = (top[rows] ** 3 * torch.as_tensor(weight[rows])).sum()
+    (first,) = torch.autograd.grad(total, t, create_graph=True)
+    (twice,) = torch.autograd.grad((first**2).sum(), t)
+    np.testing.assert_allclose(slope(jnp.asarray(x)), first.detach(), atol=1e-6)
+    np.testing.assert_allclose(second, twice, atol=1e-5)
+
+
+def test_padding_has_no_gradient():
+    slope = jax.grad(
+        lambda x: jnp.sum(event_max(x, jnp.asarray(EVENT), 5, -1e9)[jnp.array([0, 3])])
+    )
+    assert np.all(np.asarray(slope(jnp.asarray(values())))[6:] == 0)

@@ -1,0 +1,223 @@
+"""A run of the muon generator from the command line to its report."""
+
+import json
+
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import jaxphys
+from experiments.cr_muons import __main__ as main
+from experiments.cr_muons.config import Config
+from jaxphys.cr_muons.event_files import read_events
+from jaxphys.training.checkpoint import Checkpointer
+from tests.experiments.commands import run_mode
+
+SMALL = [
+    "--n_showers=300",
+    "--n_depths=4",
+    "--batch_size=128",
+    "--val_fraction=0.2",
+    "--val_events=200",
+    "--eval_every=4 steps",
+    "--hidden_dim=16",
+    "--latent_dim_global=3",
+    "--latent_dim_local=2",
+    "--feature_norm=log_radius",
+    "--multiplicity=negative_binomial",
+    "--critic_pooling=meanmaxsum",
+    "--score_head=none",
+    "--gp_mode=event",
+    "--gen_ema_decay=0.9",
+    "--shuffle",
+    "--report_events=1000",
+    "--no_baseline",
+    "--plain_log",
+    "--mesh=data:1",
+]
+SMALL = [flag.replace("--no_", "--no") for flag in SMALL]
+MODES = {
+    "train": main.train,
+    "evaluate": main.evaluate,
+    "predict": main.predict,
+    "simulate": main.simulate,
+    "prepare": main.prepare,
+    "export": main.export,
+}
+
+
+def run(*arguments):
+    return run_mode(Config, MODES, *arguments)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("muons") / "events"
+    run("--mode=simulate", *SMALL, f"--output={folder}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(simulated, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    run(*SMALL, f"--data={simulated}", f"--workdir={folder}")
+    return folder
+
+
+def history(folder):
+    text = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in text]
+
+
+def weights(folder):
+    state, _ = Checkpointer(folder / "checkpoints", read_only=True).read_latest()
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+
+
+def test_training_leaves_a_report_with_the_closure_table(trained):
+    numbers = json.loads((trained / "report/report.json").read_text())["numbers"]
+    assert set(numbers["values"]) >= {"w1_n", "w1_logE", "w1_logr", "fano_pooled"}
+    assert all(
+        0 < numbers["values"][name] < 1 for name in ("w1_n", "w1_logE", "w1_logr")
+    )
+    entries = history(trained)
+    assert [entry["step"] for entry in entries] == [4, 8]
+    for name in ("train_c_loss", "train_g_loss", "train_m_loss", "train_w_gap"):
+        assert all(np.isfinite(entry[name]) for entry in entries)
+    sums = [entry["val_w1_n"] + entry["val_w1_logE"] for entry in entries]
+    assert all(e["val_w1_sum"] > s for e, s in zip(entries, sums, strict=True))
+
+
+def test_every_event_is_trained_on_once_in_an_epoch(trained, simulated):
+    kept = len(read_events(str(simulated)))
+    facts = json.loads((trained / "report/report.json").read_text())["numbers"]["data"]
+    assert facts["events"] == kept == 1200
+    assert 0.7 * kept < facts["kept"] < 0.9 * kept  # the rest validates
+
+
+def test_finished_run_says_so_and_trains_nothing(trained, capsys):
+    before = (trained / "metrics.jsonl").read_text()
+    run(f"--workdir={trained}")
+    assert "the run was finished before" in capsys.readouterr().out
+    assert (trained / "metrics.jsonl").read_text() == before
+
+
+def test_other_events_are_refused_on_resume(trained, tmp_path):
+    other = tmp_path / "other"
+    run("--mode=simulate", *SMALL, "--data_seed=9", f"--output={other}")
+    with pytest.raises(ValueError, match="began with other events"):
+        run(f"--workdir={trained}", f"--data={other}")
+
+
+def test_bundles_are_predicted_for_a_table_of_primaries(trained, simulated, tmp_path):
+    files = sorted(simulated.glob("*.parquet"))
+    flat, nested = tmp_path / "flat.parquet", tmp_path / "nested.parquet"
+    common = ["--mode=predict", f"--workdir={trained}", f"--data={files[0]}"]
+    constant = ["--counts_mode=constant", "--count_constant=2"]
+    run(*common, *constant, f"--output={flat}")
+    table = pq.read_table(flat)
+    assert table.column_names == ["event_index", "E_GeV", "X_m", "Y_m"]
+    number = np.bincount(table["event_index"].to_numpy())
+    assert number.tolist() == [2] * 1200
+    run(*common, "--output_schema=training", f"--output={nested}")
+    events = read_events(str(nested))
+    assert len(events) == 1200
+    again = jaxphys.load_run(trained).predict(events.primaries)
+    np.testing.assert_array_equal(again.num_muons, events.num_muons)
+
+
+def test_prediction_does_not_overwrite_its_input(trained, simulated):
+    path = sorted(simulated.glob("*.parquet"))[0]
+    with pytest.raises(ValueError, match="is --data itself"):
+        run(
+            "--mode=predict",
+            f"--workdir={trained}",
+            f"--data={path}",
+            f"--output={path}",
+        )
+
+
+def test_evaluation_takes_data_of_ones_own(trained, simulated, tmp_path):
+    run(
+        "--mode=evaluate",
+        f"--workdir={trained}",
+        f"--data={simulated}",
+        f"--output={tmp_path}",
+    )
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_files_are_validated_and_shown_without_training(simulated, capsys):
+    run("--mode=prepare", "--check_only", f"--data={simulated}")
+    text = capsys.readouterr().out
+    assert "1200 events" in text
+    assert "event 4: E " in text
+
+
+def test_truncated_file_among_good_ones_is_named_before_training(simulated, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    good = sorted(simulated.glob("*.parquet"))[0].read_bytes()
+    (folder / "a.parquet").write_bytes(good)
+    (folder / "b.parquet").write_bytes(good[: len(good) // 2])
+    with pytest.raises(ValueError, match=r"b\.parquet"):
+        run(*SMALL, f"--data={folder}", f"--workdir={tmp_path / 'run'}")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_folder_that_holds_something_else_is_not_simulated_into(tmp_path):
+    (tmp_path / "mine.txt").write_text("text")
+    with pytest.raises(ValueError, match="is not empty"):
+        run("--mode=simulate", *SMALL, f"--output={tmp_path}")
+
+
+def test_parts_must_divide_over_devices_and_passes():
+    from experiments.cr_muons import data
+
+    config = Config(workdir="w", parts=3, grad_accum_steps=2, mesh="data:1")
+    with pytest.raises(ValueError, match="--parts=3"):
+        data.with_parts(config)
+    assert data.with_parts(config.replace(parts=0)).parts == 2
+
+
+def test_settings_that_do_not_go_together_are_refused():
+    with pytest.raises(ValueError, match="--rotate_output"):
+        Config(rotate_output=True, feature_norm="log_radius")
+    with pytest.raises(ValueError, match="given both"):
+        Config(data="a", infiles=("b",))
+
+
+@pytest.mark.slow
+def test_interrupted_run_ends_in_the_same_weights(simulated, tmp_path):
+    common = [*SMALL, f"--data={simulated}", "--adaptive_critic", "--w_ma_low=1e9"]
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    run(*common, "--checkpoint_every=3 steps", f"--workdir={straight}")
+    run(*common, "--checkpoint_every=3 steps", f"--workdir={broken}")
+    run("--resume=6", f"--workdir={broken}")
+    for one, other in zip(weights(straight), weights(broken), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["joint", "split"])
+def test_recipes_of_the_original_run_with_gradient_passes(simulated, tmp_path, recipe):
+    flags = [
+        f"--data={simulated}",
+        f"--workdir={tmp_path}",
+        "--batch_size=128",
+        "--val_fraction=0.2",
+        "--val_events=200",
+        "--eval_every=4 steps",
+        "--report_events=1000",
+        "--nobaseline",
+        f"--train_recipe={recipe}",
+        "--critic_steps=2",
+        "--grad_accum_steps=2",
+        "--mesh=data:1",
+        "--plain_log",
+    ]
+    if recipe == "split":
+        flags += ["--score_head=sqrt_tanh", "--optimizer=sgd", "--learning_rate=1e-5"]
+    run(*flags)
+    assert (tmp_path / "report/report.html").is_file()
