@@ -238,6 +238,11 @@ class Config(RunConfig):
     eval_every: str = option(
         "500 steps", "evaluation interval: a number and steps or rounds"
     )
+    multiplicity_steps: int = option(
+        0, "steps of the multiplicity network alone, before the others; it then stays "
+        "as it is (needs --detach_multiplicity); 0: all networks from the start",
+        unit="steps", minimum=0, change="structural",
+    )  # fmt: skip
     train_recipe: str = option(
         "joint", "order of the updates: joint (the original today) or split (its "
         "earlier states)", change="structural",
@@ -369,6 +374,8 @@ class Config(RunConfig):
         super().__post_init__()
         if self.infiles and self.data:
             raise ValueError("--data and --infiles are given both")
+        if self.multiplicity_steps and not self.detach_multiplicity:
+            raise ValueError("--multiplicity_steps: needs --detach_multiplicity")
         self.settings()
 
     def settings(self) -> GanSettings:

@@ -10,11 +10,11 @@ import numpy as np
 
 from experiments.cr_muons.config import Config
 from experiments.cr_muons.data import Data
-from jaxphys.cr_muons import draws, metrics, parts, step, summaries
+from jaxphys.cr_muons import metrics, pretraining, step, summaries
 from jaxphys.cr_muons.events import Events
-from jaxphys.cr_muons.generator import counts_of
 from jaxphys.cr_muons.normalise import FeatureNorm, normalise_conditions
 from jaxphys.cr_muons.predict import muons_of_features
+from jaxphys.cr_muons.sampling import generate
 from jaxphys.cr_muons.settings import GanSettings
 from jaxphys.training import phases
 from jaxphys.training.task import Progress, Task, TrainState
@@ -23,11 +23,6 @@ BEST = ("val_w1_sum", "min")
 # The same noise in every evaluation, so that its scalars follow the weights alone.
 _EVAL_KEY = 20_260_119
 _AUGMENT = 7_001  # folded into the key of a step
-
-
-def weights_of(state: TrainState) -> Any:
-    """Returns the weights of the generator that are used: averaged where they are."""
-    return state.extra.get("generator_ema", state.params["generator"])
 
 
 def turned(batch: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
@@ -89,28 +84,40 @@ def make_task(config: Config, data: Data, params: Any = None) -> Task:
             if params is None
             else step.state_of(params, settings)
         )
-        best = jax.tree.map(jnp.copy, weights_of(state))
+        best = jax.tree.map(jnp.copy, step.sampling_params(state))
         return state.replace(extra={**state.extra, "best_params": best})
 
+    before = config.multiplicity_steps
+
     def train_step(state, batch, key, phase):
-        del phase
         seen = seen_by_step(config, data.norm, batch, key)
-        new, found = step.train_step(state, seen, key, settings=settings)
+        if phase == "multiplicity":
+            new, found = pretraining.multiplicity_step(
+                state, seen, settings=settings, num_steps=before
+            )
+        elif before:
+            new, found = pretraining.adversarial_step(
+                state, seen, key, settings=settings, num_steps=before
+            )
+        else:
+            new, found = step.train_step(state, seen, key, settings=settings)
         extra = {**state.extra, **new.extra}  # the best weights are ours
         return new.replace(extra=extra), {**found, **batch_metrics(batch)}
 
     def eval_step(state, batch, key, phase):
         del key, phase
-        return generated(config, settings, weights_of(state), batch)
+        return generated(config, settings, step.sampling_params(state), batch)
 
     def advance(progress: Progress, scalars: Mapping[str, float]) -> Progress:
         progress = phases.track_best(*BEST)(progress, scalars)
+        if progress.step >= before:
+            progress = progress.replace(phase="train")
         if 0 < config.train_steps <= progress.step:
             progress = progress.replace(stop=f"--train_steps={config.train_steps}")
         return progress
 
     def keep_best(state: TrainState, extra: Any, scalars: Any) -> TrainState:
-        return phases.keep_best_params(state, extra, scalars, weights_of)
+        return phases.keep_best_params(state, extra, scalars, step.sampling_params)
 
     return Task(
         init=init,
@@ -120,7 +127,9 @@ def make_task(config: Config, data: Data, params: Any = None) -> Task:
         histograms=lambda found: histograms(data.norm, found),
         train_data=data.train,
         eval_data=data.val,
+        first_phase="multiplicity" if before else "train",
         advance=advance,
+        enter_phase=lambda state, phase: pretraining.begin_adversarial(state),
         after_eval=keep_best,
         best=BEST,
         announce=lambda progress, entry: announce(config, progress, entry),
@@ -132,21 +141,23 @@ def generated(
 ) -> dict[str, jax.Array]:
     """Returns a batch with the muons that the generator makes for its events."""
     conditions = normalise_conditions(batch["primaries"], config.depth_kind)
-    mask, key = batch["event_mask"], jax.random.key(_EVAL_KEY)
     # fluctuations and an untrained generator may well make more than there are
-    room = max(4 * batch["muons"].shape[1], settings.fake_muon_budget, 4096)
-    head = parts.heads(weights, conditions, settings)
-    counts = counts_of(head, mask, jax.random.fold_in(key, draws.COUNTS), settings)
-    places = parts.place_all(counts.number, room)
-    noise = parts.draw_noise(key, parts.slots_of(mask.shape), places, settings)
-    fakes = parts.generate(weights, conditions, counts, places, noise, settings)
+    places = max(4 * batch["muons"].shape[1], settings.fake_muon_budget, 4096)
+    found = generate(
+        weights,
+        conditions,
+        jax.random.key(_EVAL_KEY),
+        settings=settings,
+        places=places,
+        event_mask=batch["event_mask"],
+    )
     return {
         **batch,
         "conditions": conditions,
-        "fake_count": fakes.muons.number,
-        "fake_features": fakes.muons.features,
-        "fake_event": fakes.muons.event,
-        "lost": jnp.sum(mask * (1 - fakes.kept)),
+        "fake_count": found.num_muons,
+        "fake_features": found.features,
+        "fake_event": found.muon_event,
+        "lost": found.overflow,
     }
 
 

@@ -11,6 +11,7 @@ from experiments.hypertrack import data
 from experiments.hypertrack.config import Config
 from experiments.hypertrack.scoring import report_run
 from experiments.hypertrack.task import BEST, make_task, settings_of
+from jaxphys.hypertrack import export as exports
 from jaxphys.hypertrack import predict as prediction
 from jaxphys.hypertrack import prepare as preparation
 from jaxphys.hypertrack import simulation, step
@@ -148,10 +149,10 @@ def prepare(config: Config, session: app.Session) -> None:
 
 
 def export(config: Config, session: app.Session) -> None:
-    """Writes the net as PyTorch weights under the original's names."""
+    """Writes StableHLO and, of tune-5, PyTorch weights by the original's names."""
     del session
     folder = pathlib.Path(config.output or f"{config.workdir}/export")
-    for path in prediction.export(folder, config.workdir):
+    for path in exports.write(folder, config.workdir):
         print(path)
 
 

@@ -4,14 +4,20 @@ import dataclasses
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.hypertrack.config import Config
+from jaxphys.hypertrack.candidates import count_edges
 from jaxphys.hypertrack.edge_layout import with_pairs
+from jaxphys.hypertrack.edge_metrics import (
+    candidate_counts,
+    mean_rates,
+    num_hyper_pairs,
+)
 from jaxphys.hypertrack.event_source import (
     EventSource,
     describe_ids,
@@ -21,7 +27,7 @@ from jaxphys.hypertrack.event_source import (
 from jaxphys.hypertrack.events import Event
 from jaxphys.hypertrack.graph_batches import GraphBatches, buckets_for
 from jaxphys.hypertrack.graph_draws import DrawSettings, GraphDraws
-from jaxphys.hypertrack.graphs import Bucket
+from jaxphys.hypertrack.graphs import Bucket, choose_buckets
 from jaxphys.hypertrack.predict import VOXEL_FILE
 from jaxphys.hypertrack.reduction import reduce
 from jaxphys.hypertrack.voxel_training import gather_tracks, train_voxels
@@ -31,6 +37,8 @@ from jaxphys.hypertrack.voxels import (
     require_match,
     write_voxels,
 )
+
+_SIZED_GRAPHS = 512  # graphs or events that are looked at
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -215,11 +223,47 @@ def train_batches(config: Config, events: Chosen, model: VoxelModel) -> GraphBat
     return GraphBatches(
         draws,
         config.batch_size,
-        buckets or buckets_for(draws, 64, fractions=_fractions(config.buckets)),
+        buckets or _choose_buckets(config, draws, events, model),
         iterations=config.round_iterations,
         layout=with_pairs,
         workers=config.workers,
     )
+
+
+def _choose_buckets(
+    config: Config, draws: GraphDraws, events: Chosen, model: VoxelModel
+) -> tuple[Bucket, ...]:
+    """Returns sizes of the first graphs, and one that holds any graph.
+
+    The last one is compiled only if a graph needs it: a run must not end at an
+    unusually large event.
+    """
+    one = config.buckets == 1
+    found = buckets_for(
+        draws,
+        min(config.iterations, _SIZED_GRAPHS) if one else 64,
+        fractions=_fractions(config.buckets),
+        quantile=1.0 if one else 0.995,
+    )
+    some = np.linspace(0, len(events) - 1, min(len(events), _SIZED_GRAPHS))
+    sizes = [_largest_graph(config, events[int(i)], model) for i in some]
+    largest = choose_buckets(np.max(sizes, axis=0)[None], fractions=(1.0,), overflow=0)
+    return tuple(b for b in found if b.edges < largest[0].edges) + largest
+
+
+def _largest_graph(config: Config, event: Event, model: VoxelModel) -> np.ndarray:
+    """Returns hits, edges and tracks that no graph of an event exceeds in practice."""
+    cells = model.cells(event.position)
+    whole = event.num_hits, count_edges(model, cells), event.num_tracks
+    if config.reduce == "vertex":
+        return np.array(whole)
+    mean = config.rfactor_end * event.num_tracks
+    tracks = mean + 6 * np.sqrt(mean) + 10
+    share = min(1.0, tracks / max(event.num_tracks, 1))
+    # edges between tracks fall with the square of the share, those within do not
+    edges = share**2 * whole[1] + share * num_hyper_pairs(event.label)
+    bound = 1.3 * share * whole[0], 1.5 * edges, tracks
+    return np.minimum(whole, np.ceil(bound)).astype(int)
 
 
 def _fractions(buckets: int) -> np.ndarray:
@@ -245,13 +289,65 @@ def val_batches(config: Config, events: Chosen, model: VoxelModel) -> GraphBatch
 
 def reported_events(config: Config, events: Chosen) -> list[Event]:
     """Returns the validation events as the report reconstructs them, reduced."""
-    count = min(len(events), config.report_events)
-    return [_reduced_event(config, events[i], i) for i in range(count)]
+    return list(_reduced_events(config, events, config.report_events, 99))
 
 
-def _reduced_event(config: Config, event: Event, number: int) -> Event:
-    whole = config.eval_rfactor == 1 and config.noise_ratio < 0
-    if whole:
-        return event
-    rng = np.random.default_rng([config.random_seed, 99, number])
-    return reduce(event, config.eval_rfactor, config.noise_ratio, rng, config.reduce)
+def tuning_events(
+    config: Config, events: Chosen, least: int, tracks: int
+) -> list[Event]:
+    """Returns training events, reduced in the same way.
+
+    Args:
+      config: the flags.
+      events: of the training.
+      least: number of events, as far as there are so many.
+      tracks: more events are taken until they have so many tracks.
+    """
+    found: list[Event] = []
+    for event in _reduced_events(config, events, len(events), 98):
+        if len(found) >= least and sum(e.num_tracks for e in found) >= tracks:
+            break
+        found.append(event)
+    return found
+
+
+def further_events(config: Config, path: str) -> list[Event]:
+    """Returns the first events of another data set, whole.
+
+    Raises:
+      ValueError: there are no events, or they have no truth.
+    """
+    source = open_events(path, need_truth=True)
+    count = min(len(source), config.report_events)
+    return [source.read(int(number)) for number in source.event_ids[:count]]
+
+
+def _reduced_events(
+    config: Config, events: Chosen, most: int, purpose: int
+) -> Iterator[Event]:
+    for number in range(min(len(events), most)):
+        event = events[number]
+        if config.eval_rfactor < 1 or config.noise_ratio >= 0:
+            rng = np.random.default_rng([config.random_seed, purpose, number])
+            draw = (config.eval_rfactor, config.noise_ratio, rng, config.reduce)
+            event = reduce(event, *draw)
+        yield event
+
+
+def describe_voxels(config: Config, events: Chosen, model: VoxelModel) -> str:
+    """Returns how well voxels hold the true pairs of validation events, in one line."""
+    some = reported_events(config, events)
+    found = mean_rates(
+        candidate_counts(model, event, config.cricket_compat) for event in some
+    )
+
+    def text(value: tuple[float, float], form: str) -> str:
+        error = f" +- {value[1]:{form}}" if np.isfinite(value[1]) else ""
+        return f"{value[0]:{form}}{error}"
+
+    return (
+        f"{model.num_cells} cells, {model.node2node}, augment {model.augment}: density "
+        f"{model.density:.5f}, TPR {text(found.tpr, '.4f')}, FPR "
+        f"{text(found.fpr, '.5f')}, purity {text(found.purity, '.4f')}, edges "
+        f"{text(found.edges, ',.0f')} ({found.events} validation events)"
+    )

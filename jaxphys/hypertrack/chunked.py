@@ -20,6 +20,8 @@ from jaxphys.hypertrack.track_net import TrackNet, network_input
 
 PyTree = Any
 CHUNK = 1 << 18
+# on a CPU an array that fits its caches is faster; small events are padded little
+_CPU_CHUNKS = (1 << 13, 1 << 16)
 NODE_STEP = 4096
 STATE_TYPES = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 
@@ -64,6 +66,13 @@ def edge_outputs(
     else:
         found = _track_net(net, variables, padded, edge_index, chunk)
     return np.asarray(found[0][:count]), found[1]
+
+
+def chunk_for(num_edges: int) -> int:
+    """Returns edges per call that suit an event: few sizes, each is compiled."""
+    if jax.default_backend() != "cpu":
+        return CHUNK
+    return _CPU_CHUNKS[num_edges > 4 * _CPU_CHUNKS[0]]
 
 
 def _chunks(edge_index: np.ndarray, chunk: int, nodes: int) -> Any:

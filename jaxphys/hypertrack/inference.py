@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxphys.hypertrack import simple_clustering
 from jaxphys.hypertrack.candidates import candidate_graph
-from jaxphys.hypertrack.chunked import CHUNK, edge_outputs
+from jaxphys.hypertrack.chunked import CHUNK, chunk_for, edge_outputs
 from jaxphys.hypertrack.clustering import (
     Clustering,
     ClusterSettings,
@@ -73,7 +73,7 @@ class Tracker:
       algorithm: transformer, cut, jaccard, dbscan, hdbscan or none (edges only).
       settings: of the clustering.
       options: arguments of the simple algorithm, beside its defaults.
-      chunk: edges that the net sees at a time.
+      chunk: edges that the net sees at a time at most.
     """
 
     voxels: VoxelModel
@@ -115,8 +115,9 @@ class Tracker:
         with meter.stage("graph"):
             edge_index = candidate_graph(self.voxels, position)
         with meter.stage("net"):
+            chunk = min(self.chunk, chunk_for(edge_index.shape[1]))
             latents, logits = edge_outputs(
-                self.net, self.variables, position, edge_index, chunk=self.chunk
+                self.net, self.variables, position, edge_index, chunk=chunk
             )
             prob = _sigmoid(logits)
         return Edges(edge_index, prob, latents)

@@ -31,6 +31,7 @@ _LABELS = {
 # the innermost layer, beyond which a particle cannot leave a hit on every layer
 _FIRST_LAYER_MM = 32
 _FEW_ENTRIES = 10
+_SHIFT = 0.12  # of the width of a bin, from curve to curve
 _DEFINITIONS = {
     "passed": "double majority",
     "lhc": "more than 75 % of the hits from one particle",
@@ -46,10 +47,13 @@ def _edges(variable: str, tables: Mapping[str, TrackTable]) -> np.ndarray:
 
 def _spread(ax: Any, edges: np.ndarray, index: int, count: int) -> np.ndarray:
     """Returns bin edges moved a little, so that several points can be told apart."""
-    shift = (index - (count - 1) / 2) * 0.12
+    shift = (index - (count - 1) / 2) * _SHIFT
     if ax.get_xscale() == "log":
         return edges * (edges[1] / edges[0]) ** shift
-    widths = np.diff(edges)
+    # bins of very different widths shall not move their points by as different steps
+    widths = np.minimum(np.diff(edges), 2 * np.median(np.diff(edges)))
+    if ax.get_xscale() == "symlog":
+        widths = np.diff(edges)
     return edges + shift * np.append(widths, widths[-1])
 
 
@@ -78,7 +82,7 @@ def efficiency(tables: Mapping[str, TrackTable], variable: str) -> Picture:
     rows = 2 if has_fakes else 1
     ratios = {"height_ratios": [1.5, 1][:rows]}
     with figures.style():
-        size = (7.6, 5.6 if has_fakes else 4.0)
+        size = (10.6, 5.6 if has_fakes else 4.0)
         figure, axes = figures.canvas(rows, 1, size, sharex=True, gridspec_kw=ratios)
         top, bottom = axes[0, 0], axes[-1, 0]
         scale = {"pt": "log", "vertex_radius": "symlog"}.get(variable, "linear")
@@ -98,13 +102,15 @@ def efficiency(tables: Mapping[str, TrackTable], variable: str) -> Picture:
                 found = table.reco[variable]
                 fakes.append(_draw(bottom, found, wrong, edges, place, **look))
         top.set(ylabel="efficiency", ylim=(0, 1.03))
-        top.legend(loc="lower right")
+        figure.legend(*top.get_legend_handles_labels(), loc="outside right upper")
         if has_fakes:
             bottom.set(ylabel="fake rate", ylim=(0, _fake_top(fakes)))
         if variable == "vertex_radius":
             top.axvline(_FIRST_LAYER_MM, color=GREY, linestyle=":", linewidth=1.1)
             top.set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
         margin = 0.03 * (edges[-1] - edges[0]) if variable == "pileup" else 0
+        if variable == "vertex_radius":
+            margin = 0.2  # the first bin ends at 0, its points lie to both sides of it
         bottom.set(xlabel=_LABELS[variable])
         bottom.set_xlim(edges[0] - margin, edges[-1] + margin)
         if variable == "pt":
@@ -176,7 +182,7 @@ def definitions(table: TrackTable) -> Picture:
     if not chosen.any():
         return Picture(name, caption, reason="No true track has at least 4 hits.")
     with figures.style():
-        figure, axes = figures.canvas(1, 1, (7.6, 4.2))
+        figure, axes = figures.canvas(1, 1, (10.6, 4.2))
         ax = axes[0, 0]
         ax.set_xscale("log")
         for index, (field, text) in enumerate(_DEFINITIONS.items()):
@@ -191,7 +197,7 @@ def definitions(table: TrackTable) -> Picture:
             xlabel=_LABELS["pt"], ylabel="efficiency", ylim=(0, 1.03), xlim=(0.1, 10)
         )
         ax.set_xticks([0.1, 0.3, 1, 3, 10], ["0.1", "0.3", "1", "3", "10"])
-        ax.legend(loc="lower right")
+        figure.legend(loc="outside right upper")
     return Picture(name, caption, figure)
 
 

@@ -104,38 +104,68 @@ def scores_by_class(
     return Picture(name, caption, figure)
 
 
-def progress(history: figures.History) -> Picture:
-    """Returns AUC and track scores in the course of the training.
+def training(history: figures.History, joint_step: float | None = None) -> Picture:
+    """Returns losses, AUC and learning rate in the course of the training.
 
     Args:
-      history: see `jaxphys.report.figures.history_columns`; columns auc, auc_no_self,
-        dms, efficiency and purity of the validation events, where there are any.
+        history: see `jaxphys.report.figures.history_columns`; columns step,
+            train_loss, val_loss, train_auc, val_auc, train_auc_without_self,
+            val_auc_without_self and learning_rate, as far as they are known.
+        joint_step: iteration at which the joint phase began; None: it did not.
     """
-    name, caption = "progress", "Scores of the validation events during the training."
-    columns = figures.history_columns(history)
-    panels: tuple[Mapping[str, str], ...] = (
-        {"auc_no_self": "AUC without self edges", "auc": "AUC of all edges"},
-        {"efficiency": "efficiency", "purity": "purity", "dms": "weighted score (DMS)"},
+    name = "training"
+    caption = (
+        "Loss, AUC of the candidate edges and learning rate during the training; "
+        "training values are means since the last evaluation."
     )
+    if joint_step is not None:
+        caption += (
+            " The dotted line is where the joint phase began: the transformer trains "
+            "from there on, its losses are added, the optimizer starts anew."
+        )
+    columns = figures.history_columns(history)
     known = {k for k, v in columns.items() if np.isfinite(v).any()}
-    shown = [{k: t for k, t in panel.items() if k in known} for panel in panels]
-    shown = [panel for panel in shown if panel]
+    shown = {
+        title: {k: text for k, text in panel.items() if k in known}
+        for title, panel in _TRAINING_PANELS.items()
+    }
+    shown = {title: panel for title, panel in shown.items() if panel}
     if not shown:
-        reason = "The history of this run holds no score of validation events."
+        reason = "The history of this run holds no evaluation."
         return Picture(name, caption, reason=reason)
     with figures.style():
-        figure, axes = figures.canvas(1, len(shown), (5.8 * len(shown), 4.0))
-        for ax, panel in zip(axes[0], shown, strict=True):
-            for index, (key, text) in enumerate(panel.items()):
-                y = columns[key]
-                x = columns.get("step", np.arange(1.0, len(y) + 1))[: len(y)]
-                keep = np.isfinite(y)
-                look = {"color": COLORS[index], "label": text}
-                line = "o" if keep.sum() == 1 else "-"
-                ax.plot(x[keep], y[keep], line, **look)
+        figure, axes = figures.canvas(1, len(shown), (4.6 * len(shown), 4.0))
+        for ax, (title, panel) in zip(axes[0], shown.items(), strict=True):
+            for key, text in panel.items():
+                _curve(ax, columns, key, text)
+            if joint_step is not None:
+                ax.axvline(joint_step, color="black", linestyle=":", linewidth=1.1)
             ax.set_xlabel("iteration" if "step" in columns else "evaluation")
-            ax.legend(loc="lower right")
+            ax.set_ylabel(title)
+            if len(panel) > 1:
+                ax.legend(loc="upper right" if title == "loss" else "lower right")
     return Picture(name, caption, figure)
+
+
+_TRAINING_PANELS: Mapping[str, Mapping[str, str]] = {
+    "loss": {"train_loss": "training", "val_loss": "validation"},
+    "AUC of the edges": {
+        "train_auc_without_self": "training, without self edges",
+        "val_auc_without_self": "validation, without self edges",
+        "train_auc": "training, all edges",
+        "val_auc": "validation, all edges",
+    },
+    "learning rate": {"learning_rate": ""},
+}
+
+
+def _curve(ax, columns: Mapping[str, np.ndarray], key: str, text: str) -> None:
+    y = columns[key]
+    x = columns.get("step", np.arange(1.0, len(y) + 1))[: len(y)]
+    keep = np.isfinite(y)
+    style = "o" if keep.sum() == 1 else ("--" if key.endswith("auc") else "-")
+    color = GREY if key == "learning_rate" else COLORS[key.startswith("val")]
+    ax.plot(x[keep], y[keep], style, color=color, label=text)
 
 
 def voxel_cells(model: VoxelModel) -> Picture:

@@ -60,7 +60,7 @@ def event_display(
                 ax.set(xlabel=_VIEWS[row][0], ylabel=_VIEWS[row][1])
                 ax.grid(False)
                 if row == 0:
-                    ax.set_aspect("equal")
+                    ax.set_aspect("equal", adjustable="datalim")
             truth = {int(t): _color(int(t)) for t in np.flatnonzero(wanted)}
             _lines(axes[row, 0], x, y, event, event.label, truth)
             _lines(axes[row, 1], x, y, event, *_reconstructed(labels, matching, truth))
@@ -79,10 +79,11 @@ def event_display(
 
 
 def _caption(event: Event, matching: Matching, min_pt: float, edges: bool) -> str:
+    drawn = f"true tracks above {min_pt:.2g} GeV" if min_pt > 0 else "all true tracks"
     text = (
         f"Event {event.event_id} ({event.num_hits:,} hits, "
         f"{int(matching.wanted.sum()):,} tracks of at least 4 hits) in x-y and r-z. "
-        f"Left: true tracks above {min_pt:.2g} GeV. Middle: the reconstructed tracks "
+        f"Left: {drawn}. Middle: the reconstructed tracks "
         "that match them, in the colour of the true one, and fakes in red. Right: true "
         "tracks that were missed, in black"
     )

@@ -197,6 +197,24 @@ def load(
     return Predictor(tracker, {**facts, "history": progress.history})
 
 
+def load_variables(workdir: str | pathlib.Path) -> dict[str, Any]:
+    """Returns the last weights of a run, as `step.initial_variables` makes them.
+
+    Args:
+      workdir: of the run.
+
+    Returns:
+      params: {net, transformer, thr}; batch_stats: running statistics of the net.
+
+    Raises:
+      ValueError: there is no checkpoint.
+    """
+    folder = pathlib.Path(workdir) / "checkpoints"
+    state, _ = Checkpointer(folder, read_only=True).read_latest()
+    params, batch_stats = _weights(state, "last")
+    return {"params": params, "batch_stats": batch_stats}
+
+
 def _weights(state: Mapping[str, Any], weights: str) -> tuple[Mapping, Mapping]:
     """Returns params and batch statistics of a restored state."""
     extra = state["extra"]

@@ -231,7 +231,8 @@ class Run:
                 self._last[name] = (sums[-1], weights[-1])
             self.progress = self.progress.replace(totals=totals)
             if self.task.on_step:
-                now = {k: float(s[0] / w[0]) for k, (s, w) in found.items()}
+                first_of = {k: (s[0], w[0]) for k, (s, w) in found.items()}
+                now = weighted_means(first_of, prefix="")
                 self._change_progress(self.task.on_step(self.progress, now))
 
     def _not_finite(self, name: str, step: int, totals: Mapping[str, Any]) -> None:

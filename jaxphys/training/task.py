@@ -88,10 +88,12 @@ class Progress:
         )
 
 
-def weighted_means(totals: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+def weighted_means(
+    totals: Mapping[str, tuple[float, float]], prefix: str = "train_"
+) -> dict[str, float]:
     """Returns sum / weight under train_<name>; NaN where the weight is 0."""
     return {
-        f"train_{name}": total / weight if weight else math.nan
+        f"{prefix}{name}": float(total / weight) if weight else math.nan
         for name, (total, weight) in totals.items()
     }
 

@@ -8,7 +8,7 @@ import pytest
 from jaxphys.cr_muons import critic
 from jaxphys.cr_muons.parts import real_muons
 from jaxphys.cr_muons.torch_weights import to_state_dict
-from tests.cr_muons.gan_batches import SMALL, make_batch
+from tests.cr_muons.gan_batches import SMALL, largest_difference, make_batch
 
 POOLINGS = ("amax", "mean", "meanmaxsum")
 
@@ -35,7 +35,7 @@ def test_padding_and_order_within_an_event_do_not_matter(pooling):
 
 def test_only_amax_cannot_see_how_many_equal_muons_there_are():
     features = jnp.ones((4, 3))
-    conditions = jnp.zeros((2, 4))
+    conditions = jnp.ones((2, 4))
     event, number = jnp.asarray([0, 1, 1, 1]), jnp.asarray([1, 3])
     for pooling in POOLINGS:
         settings = SMALL.replace(critic_pooling=pooling)
@@ -56,13 +56,11 @@ def test_raw_scores_equal_pytorch():
     batch = make_batch(1)
     twin = torch_twin.ScalableCritic()
     named = to_state_dict({"critic": params}, SMALL)
-    state = {
-        name.removeprefix("crit."): torch.as_tensor(a) for name, a in named.items()
-    }
+    state = {name.removeprefix("crit."): torch.tensor(a) for name, a in named.items()}
     twin.load_state_dict(state, strict=False)
     used = int(batch["num_muons"].sum())
     inputs = [np.asarray(batch[n][0]) for n in ("features", "muon_event", "conditions")]
-    muons, event, conditions = map(torch.as_tensor, inputs)
+    muons, event, conditions = map(torch.tensor, inputs)
     with torch.no_grad():
         reference = twin.raw(muons[:used], event[:used].long(), conditions, 24)[:, 0]
     got = raw_of(SMALL, params, batch)
@@ -90,3 +88,30 @@ def test_the_running_mean_counts_weights_and_has_no_gradient():
 
     assert float(ema(raw)) == pytest.approx(0.99 + 0.03)
     assert np.all(jax.grad(ema)(raw) == 0)
+
+
+def test_one_empty_event_stands_for_all():
+    batch = make_batch(2, events=60, places=30, mean=0.3)
+    assert (batch["num_muons"] == 0).sum() > 20
+    params = critic.initial_params(jax.random.key(0), SMALL)
+    features, event, number = (leaf[0] for leaf in real_muons(batch))
+    # as many places as events: all of them are scored one by one
+    pad = ((0, 30), (0, 0))
+    every = (
+        jnp.pad(features, pad),
+        jnp.pad(event, (0, 30), constant_values=60),
+        number,
+    )
+    weight = jnp.asarray(np.random.default_rng(0).normal(size=60), jnp.float32)
+
+    def loss(params, muons):
+        network = critic.Critic(SMALL)
+        raw = network.apply({"params": params}, *muons, batch["conditions"][0])
+        return jnp.sum(raw * weight), raw
+
+    found = [
+        jax.value_and_grad(loss, has_aux=True)(params, muons)
+        for muons in ((features, event, number), every)
+    ]
+    np.testing.assert_allclose(found[0][0][1], found[1][0][1], atol=1e-5)
+    assert largest_difference(found[0][1], found[1][1]) < 1e-4

@@ -69,9 +69,10 @@ def test_the_split_first_layer_equals_one_of_joined_inputs():
     variables = {"params": params}
     got = Generator(SMALL).apply(variables, context, noise, event, method="local")
     net = params["local_net"]
-    x = np.concatenate([context[event], noise], axis=1)
+    x = np.concatenate([np.asarray(context)[event], noise], axis=1)
     for i in range(3):
-        x = x @ np.asarray(net[f"dense_{i}"]["kernel"]) + net[f"dense_{i}"]["bias"]
+        kernel, bias = (np.asarray(net[f"dense_{i}"][n]) for n in ("kernel", "bias"))
+        x = x @ kernel + bias
         x = np.where(x > 0, x, 0.2 * x) if i < 2 else x
     np.testing.assert_allclose(got, x, atol=2e-6)
 

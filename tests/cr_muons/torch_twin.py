@@ -3,6 +3,8 @@
 Names and arguments are those of the original's module, so that either can be measured.
 """
 
+import itertools
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -16,7 +18,7 @@ def leaky(x):
 
 def stack(widths, normed, last=None):
     layers = []
-    for one, other in zip(widths[:-1], widths[1:], strict=True):
+    for one, other in itertools.pairwise(widths):
         layers.append(nn.Linear(one, other))
         layers += [nn.LayerNorm(other)] if normed else []
         layers.append(nn.LeakyReLU(SLOPE))
@@ -115,8 +117,8 @@ def penalty(critic, real, fake, event, conditions):
 def train_step_scalable(
     gen,
     crit,
-    opt_G,  # noqa: N803
-    opt_C,  # noqa: N803
+    opt_G,
+    opt_C,
     muons,
     event,
     conditions,

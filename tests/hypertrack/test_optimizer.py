@@ -9,7 +9,11 @@ from jaxphys.hypertrack import step
 from jaxphys.hypertrack.optimizer import NAMES, freeze, is_decayed, make_optimizer
 from tests.hypertrack.net_graphs import SMALL
 
-PARAMS = {"net": {"w": {"kernel": np.ones((2, 3), np.float32), "bias": np.ones(3)}}}
+PARAMS = {
+    "net": {
+        "w": {"kernel": np.ones((2, 3), np.float32), "bias": np.ones(3, np.float32)}
+    }
+}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -35,13 +35,15 @@ def test_every_class_of_edges_is_shown_with_its_number():
     assert none.figure is None
 
 
-def test_scores_of_the_training_are_drawn_where_they_are_known():
-    rows = [{"step": 10 * i, "auc": 0.8 + 0.01 * i} for i in range(5)]
-    rows[3]["efficiency"] = 0.7
-    left, right = drawn(plots_edges.progress(rows)).axes
-    np.testing.assert_array_equal(left.lines[0].get_xdata(), [0, 10, 20, 30, 40])
-    assert right.lines[0].get_xdata().tolist() == [30]
-    assert plots_edges.progress([{"loss": 1.0}]).figure is None
+def test_training_is_drawn_as_far_as_it_is_known_with_the_change_of_phase():
+    rows = [{"step": 10 * i, "train_auc": 0.8 + 0.01 * i} for i in range(5)]
+    rows[3]["val_loss"] = 0.7
+    loss, auc = drawn(plots_edges.training(rows, joint_step=25)).axes
+    np.testing.assert_array_equal(auc.lines[0].get_xdata(), [0, 10, 20, 30, 40])
+    assert loss.lines[0].get_xdata().tolist() == [30]
+    assert all(ax.lines[-1].get_xdata() == [25, 25] for ax in (loss, auc))
+    assert "joint phase began" not in plots_edges.training(rows).caption
+    assert plots_edges.training([{"other": 1.0}]).figure is None
 
 
 def model(cells):

@@ -133,3 +133,11 @@ def test_events_are_read_from_files_and_chosen_by_number(
     assert [t.event_id for t in found] == [last]
     want = tracker.reconstruct(events[1].position).labels
     np.testing.assert_array_equal(found[0].labels, want)
+
+
+def test_the_last_weights_of_a_run_start_another_one(tmp_path, voxels, variables):
+    save(tmp_path, voxels, variables, "edges")
+    found = predict.load_variables(tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
+    state = step.initial_state(found, optax.sgd(1e-3), SETTINGS)
+    jax.tree.map(np.testing.assert_array_equal, state.params, variables["params"])

@@ -86,7 +86,8 @@ def test_bfloat16_is_close(variables):
 
 
 def test_the_default_net_has_the_size_of_the_original():
-    found = jax.eval_shape(TrackNet().init, jax.random.key(0), make_graph(), False)
+    graph = make_graph()
+    found = jax.eval_shape(lambda key: TrackNet().init(key, graph), jax.random.key(0))
     sizes = {
         name: sum(leaf.size for leaf in jax.tree.leaves(part))
         for name, part in found["params"].items()

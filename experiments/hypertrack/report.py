@@ -1,0 +1,143 @@
+"""The report of a run of the track finder."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.hypertrack import sections, sections_run
+from experiments.hypertrack.results import Cost, Result
+from jaxphys.hypertrack.voxels import VoxelModel
+from jaxphys.report import Report, figures
+
+_TRACK_NUMBERS = {
+    "efficiency": "efficiency_accepted",
+    "efficiency_lhc": "lhc_accepted",
+    "efficiency_perfect": "perfect_accepted",
+    "efficiency_all": "efficiency",
+    "purity": "purity",
+    "fake_rate": "fake_rate",
+    "duplicate_rate": "duplicate_rate",
+    "dms": "dms",
+    "trackml_score": "trackml_score",
+}
+
+
+def write_report(
+    directory,
+    *,
+    result: Result,
+    further: Mapping[str, Result] | None = None,
+    compared: Mapping[str, Result] | None = None,
+    costs: Sequence[Cost] = (),
+    voxels: VoxelModel | None = None,
+    history: figures.History = (),
+    joint_step: float | None = None,
+    speed: Mapping[str, float] | None = None,
+    threshold: float = 0.55,
+    hits_max: int = 23,
+    source: str = "",
+    net: str = "",
+    config_text: str = "",
+    command: str = "",
+    timings: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Writes report.html, report.json and figures/*.png.
+
+    Args:
+        directory: where to write; made when missing.
+        result: the validation events, reconstructed.
+        further: the same of other data, by name.
+        compared: the same events by other runs, by name.
+        costs: time and memory against the size of the event.
+        voxels: that made the candidate edges.
+        history: a mapping of scalars per evaluation.
+        joint_step: iteration at which the joint phase began; None: it did not.
+        speed: phase -> training iterations per second.
+        threshold: probability above which an edge counts as kept.
+        hits_max: most hits of a track that figures show.
+        source: the data in words.
+        net: the net in words.
+        config_text: the flags of the run, `--name=value` per line.
+        command: the command line.
+        timings: seconds by stage, in order.
+
+    Returns:
+        The numbers of report.json: headline, edges, clusterings, further, compared,
+        costs, speed, joint_step, history.
+
+    Raises:
+        ValueError: there is no event.
+    """
+    if not result.found:
+        raise ValueError("write_report, result: expected at least one event, got none")
+    further, compared = further or {}, compared or {}
+    report = Report(
+        f"HyperTrack: {net or 'tracks'}",
+        sections.subtitle(result, source),
+        command=command,
+        flags=config_text,
+        timings=timings,
+    )
+    report.add_numbers({
+        "headline": headline(result),
+        **numbers_of(result),
+        "further": {name: numbers_of(r) for name, r in further.items()},
+        "compared": {name: numbers_of(r) for name, r in compared.items()},
+        "costs": [sections_run.describe_cost(cost) for cost in costs],
+        "speed": dict(speed or {}),
+        "joint_step": joint_step,
+        "history": figures.history_columns(history),
+    })  # fmt: skip
+    sections.add_highlights(report, result)
+    sections.add_tracks(report, result, further, compared)
+    sections.add_efficiency(report, result, hits_max)
+    sections.add_edges(report, result, threshold)
+    sections_run.add_displays(report, result, threshold)
+    if voxels is not None:
+        sections_run.add_voxels(report, result, voxels)
+    sections_run.add_costs(report, result, costs)
+    sections_run.add_training(report, history, joint_step, speed or {})
+    report.add_section("Known limits", sections_run.limits(result, joint_step))
+    return report.write(pathlib.Path(directory))["numbers"]
+
+
+def headline(result: Result) -> dict[str, Any]:
+    """Returns the few numbers that runs are compared by.
+
+    Efficiencies are of tracks with at least 4 hits, pT > 0.9 GeV and |eta| < 2.5,
+    except for efficiency_all.
+    """
+    found: dict[str, Any] = {
+        "auc": result.edges["auc"],
+        "auc_without_self": result.edges["auc_without_self"],
+        "clustering": result.main,
+        "best_simple": result.best,
+    }
+    if result.main:
+        scores = result.clusterings[result.main].scores
+        found |= {name: scores[key] for name, key in _TRACK_NUMBERS.items()}
+    if result.best:
+        scores = result.clusterings[result.best].scores
+        for name in ("efficiency", "efficiency_all", "purity", "fake_rate"):
+            found[f"best_simple_{name}"] = scores[_TRACK_NUMBERS[name]]
+    return found
+
+
+def numbers_of(result: Result) -> dict[str, Any]:
+    """Returns edges and clusterings of a result as plain numbers."""
+    return {
+        "events": [
+            {"event_id": one.event.event_id, "hits": one.event.num_hits,
+             "edges": len(one.edges.prob)}
+            for one in result.found
+        ],
+        "edges": dict(result.edges),
+        "clusterings": {
+            method: {
+                "options": dict(own.options),
+                **own.scores,
+                "seconds": [sum(m.seconds.values()) for m in own.meters],
+            }
+            for method, own in result.clusterings.items()
+        },
+    }  # fmt: skip
