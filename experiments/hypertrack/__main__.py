@@ -1,5 +1,6 @@
 """``python -m experiments.hypertrack --flagfile=... --workdir=...``."""
 
+import dataclasses
 import json
 import pathlib
 import sys
@@ -87,13 +88,11 @@ def predict(config: Config, session: app.Session) -> None:
         cluster=config.cluster if session.given("cluster") else "",
         settings=config.clustering(),
     )
-    given = session.given("event_start")
-    found = predictor.predict(
-        config.data,
-        config.event_start if given else (),
-        config.event_end if given else (),
-        seed=config.seed,
-    )
+    options = config.simple_options(predictor.tracker.algorithm)
+    tracker = dataclasses.replace(predictor.tracker, options=options)
+    predictor = dataclasses.replace(predictor, tracker=tracker)
+    ranges = config.predict_start, config.predict_end
+    found = predictor.predict(config.data, *ranges, seed=config.seed)
     count = prediction.write_tracks(output, found, config.per_hit)
     print(f"tracks of {count} events in {output}")
 

@@ -11,7 +11,7 @@ from jaxphys.hypertrack.predict import NETS
 from jaxphys.hypertrack.truth_graph import NODE2NODE
 
 GATES = ("ema", "single")
-_NOT_HERE = "an experimental part of the original that is off there too"
+_FLOW = ("learning_rate_pdf", "weight_decay_pdf_w", "weight_decay_pdf_b", "epsilon_pdf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +50,7 @@ class Config(RunConfig):
         "empty_cache": "memory is not returned in between",
         "maxbuffer": "memory follows the number of edges",
         "compile": "everything is compiled",
-        "learning_rate_pdf": _NOT_HERE,
-        "weight_decay_pdf_w": _NOT_HERE,
-        "weight_decay_pdf_b": _NOT_HERE,
-        "epsilon_pdf": _NOT_HERE,
+        **dict.fromkeys(_FLOW, "an experimental part of the original, off there too"),
         "compile_cache": "set JAX_COMPILATION_CACHE_DIR",
         "max_points_per_centroid": "every point is used",
         "min_points_per_centroid": "every point is used",
@@ -64,9 +61,7 @@ class Config(RunConfig):
         (), "first events of ranges that train the net; empty: a part of --data, see "
         "--split", unit="1", change="structural",
     )  # fmt: skip
-    event_end: tuple[int, ...] = option(
-        (), "last events of these ranges", unit="1", change="structural"
-    )
+    event_end: tuple[int, ...] = option((), "last ones", unit="1", change="structural")
     val_data: str = option(
         "", "events of the validation; empty: --data", change="structural"
     )
@@ -142,9 +137,7 @@ class Config(RunConfig):
     cricket_compat: bool = option(
         False, "the original's double hops of --node2node=cricket", change="structural"
     )
-    niter: int = option(
-        20, "k-means iterations", unit="1", minimum=1, change="structural"
-    )
+    niter: int = option(20, "of k-means", unit="1", minimum=1, change="structural")
     augment: int = option(
         8, "8: reflections of the training tracks are added; 1: as the original",
         unit="1", minimum=1, maximum=8, change="structural",
@@ -183,6 +176,7 @@ class Config(RunConfig):
         "mean", "tune-5: aggregation", choices=("mean", "sum", "max"),
         change="structural",
     )  # fmt: skip
+    remat: bool = option(False, "compute layers twice in training to save memory")
     nstack_dec: int = option(
         4, "self-attention layers of the transformer", unit="1", minimum=1,
         change="structural",
@@ -208,9 +202,7 @@ class Config(RunConfig):
         300, "tracks of the contrastive loss", unit="tracks", minimum=1,
         change="structural",
     )  # fmt: skip
-    beta_edge_bce: float = option(
-        0.2, "weight of the edges' loss", unit="1", change="structural"
-    )
+    beta_edge_bce: float = option(0.2, "weight of it", unit="1", change="structural")
     beta_edge_contrastive: float = option(
         1.0, "weight of the contrastive loss", unit="1", change="structural"
     )
@@ -343,6 +335,10 @@ class Config(RunConfig):
     )
     auc: str = option("exact", "AUC of the report", choices=("exact", "compat"))
     per_hit: bool = option(False, "predict: a row per hit instead of per track")
+    predict_start: tuple[int, ...] = option(
+        (), "predict: first events of ranges; none: all events", unit="1"
+    )
+    predict_end: tuple[int, ...] = option((), "last events of these ranges", unit="1")
 
     # simulate, prepare
     mu: float = option(20.0, "simulate: mean pile-up", unit="collisions", minimum=0.0)
@@ -361,12 +357,11 @@ class Config(RunConfig):
             raise ValueError(f"--augment={self.augment}: expected 1 or 8")
         if len(self.split) != 3 or not sum(self.split) <= 1 + 1e-9:
             raise ValueError(f"--split={self.split}: expected three parts of 1")
-        for name in ("event", "event_val", "voxel_event"):
-            first, last = getattr(self, f"{name}_start"), getattr(self, f"{name}_end")
-            if len(first) != len(last):
-                raise ValueError(
-                    f"--{name}_start, --{name}_end: {len(first)} and {len(last)} values"
-                )
+        for name in ("event", "event_val", "voxel_event", "predict"):
+            sizes = [len(getattr(self, f"{name}_{end}")) for end in ("start", "end")]
+            if sizes[0] != sizes[1]:
+                words = f"{sizes[0]} and {sizes[1]} values"
+                raise ValueError(f"--{name}_start, --{name}_end: {words}")
         sizes = (self.node_buckets, self.edge_buckets, self.track_buckets)
         if len({len(size) for size in sizes}) != 1:
             raise ValueError(
@@ -385,6 +380,13 @@ class Config(RunConfig):
         fields = {field.name for field in dataclasses.fields(ClusterSettings)}
         # --tau is that of the contrastive loss
         return ClusterSettings(**{n: getattr(self, n) for n in fields - {"tau"}})
+
+    def simple_options(self, algorithm: str) -> dict[str, float]:
+        """Returns the options that the flags give a simple clustering."""
+        if algorithm == "jaccard":
+            return {"threshold": self.jaccard_prob, "min_overlap": self.jaccard_share}
+        simple = algorithm in ("cut", "dbscan", "hdbscan")
+        return {"threshold": self.edge_threshold} if simple else {}
 
     @property
     def eval_rfactor(self) -> float:

@@ -15,7 +15,7 @@ from jaxphys.report import Column, Report, Table, format_number
 NAMES = {
     "transformer": "transformer",
     "cut": "components",
-    "jaccard": "shared neighbours (jaccard)",
+    "jaccard": "jaccard",
     "dbscan": "DBSCAN, edges",
     "hdbscan": "HDBSCAN, edges",
     "dbscan_latents": "DBSCAN, latents",
@@ -26,19 +26,20 @@ _WORDS = {
     "threshold": "p >",
     "min_overlap": "shared >",
     "eps": "eps",
-    "min_samples": "min. samples",
+    "min_samples": "samples",
 }
 _TRACK_COLUMNS = (
-    "clustering", "options", Column("EFF", "%"), "68% interval",
+    "clustering", "options", Column("EFF", "%"), "68%",
     Column("LHC", "%"), Column("perfect", "%"), Column("EFF all", "%"),
-    Column("PUR", "%"), Column("fakes", "%"), Column("duplicates", "%", digits=2),
+    Column("PUR", "%"), Column("fakes", "%"), Column("dupl.", "%", digits=2),
     Column("DMS", "%"), Column("TrackML", "%"),
 )  # fmt: skip
 _TRACK_NOTES = (
     f"EFF, LHC, perfect: true tracks with at least 4 hits, {_CUTS}, that are found; "
     "EFF all: without these cuts. Found: more than half of the hits of both "
     "tracks are shared (double majority); LHC: more than 75% of the reconstructed "
-    "hits come from the particle; perfect: all its hits and no other.",
+    "hits come from the particle; perfect: all its hits and no other. 68%: interval of "
+    "Clopper and Pearson.",
     "PUR: matched of all reconstructed tracks. Fakes: reconstructed tracks of at least "
     "4 hits without a match, duplicates included; duplicates: their majority "
     "is from a track that another one matches.",
@@ -90,11 +91,11 @@ def track_row(name: str, found: Clustered) -> tuple[Any, ...]:
     interval = "no such track"
     if count:
         low, high = (100 * float(x) for x in clopper_pearson(passed, count))
-        interval = f"{low:.1f} – {high:.1f}"
+        interval = f"{low:.0f}–{high:.0f}"
     keys = ("lhc_accepted", "perfect_accepted", "efficiency", "purity", "fake_rate",
             "duplicate_rate", "dms", "trackml_score")  # fmt: skip
     own = 100 * scores["efficiency_accepted"] if count else None
-    text = options_text(found.options) or "flags of the run"
+    text = options_text(found.options) or "of the flags"
     return (name, text, own, interval, *(100 * scores[key] for key in keys))
 
 
@@ -182,8 +183,9 @@ def _original_table(results: Mapping[str, Result]) -> Table:
         ))  # fmt: skip
     columns = [
         "", "VD TPR", "VD FPR", "GNN TPR", "GNN FPR", Column("AUC", digits=4),
-        Column("AUC, no self", digits=4), "DMS", "EFF", "PUR", "t VD", "t GNN", "t CC",
-        "t cluster", Column("peak", "GiB"),
+        Column("AUC, no self", digits=4), "DMS", "EFF", "PUR",
+        Column("t VD", "ms"), Column("t GNN", "ms"),
+        Column("t CC", "ms"), Column("t cluster", "ms"), Column("peak", "GiB"),
     ]  # fmt: skip
     notes = [
         "VD: candidate edges among all pairs of hits, means over events. GNN: "
@@ -197,14 +199,13 @@ def _original_table(results: Mapping[str, Result]) -> Table:
 
 
 def time_text(meters, stage: str) -> str:
-    """Returns mean and spread of a stage's time: 12 ± 3 ms."""
+    """Returns mean and spread of a stage's time in ms: 12 ± 3."""
     meters: list[StageMeter] = list(meters)
     if not any(stage in meter.seconds for meter in meters):
         return ""
     mean, spread = evaluation.stage_seconds(meters, stage)
-    scale, unit = (1, "s") if mean >= 1 else (1e3, "ms")
-    error = f" ± {format_number(scale * spread, 2)}" if np.isfinite(spread) else ""
-    return f"{format_number(scale * mean, 2)}{error} {unit}"
+    error = f" ± {format_number(1e3 * spread, 2)}" if np.isfinite(spread) else ""
+    return f"{format_number(1e3 * mean, 2)}{error}"
 
 
 def add_efficiency(report: Report, result: Result, hits_max: int) -> None:

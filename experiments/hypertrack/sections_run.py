@@ -18,16 +18,17 @@ _STAGES = {
     "cluster": "clustering",
 }
 _GIB = 2**30
+_MOST_TRACKS = 60  # that an event display shows
 
 
 def add_displays(report: Report, result: Result, threshold: float) -> None:
-    """Adds pictures of the smallest event and of one of middle size."""
+    """Adds pictures of an event of middle size and of the largest."""
     if not result.main:
         return
     tracks = [int((o.event.particles.num_hits >= 4).sum()) for o in result.found]
     order = np.argsort(tracks, kind="stable")
     order = [int(i) for i in order if tracks[i]]
-    chosen = dict.fromkeys([*order[:1], *order[len(order) // 2 :][:1]])
+    chosen = dict.fromkeys([*order[len(order) // 2 :][:1], *order[-1:]])
     main, pictures = result.clusterings[result.main], []
     for number, index in enumerate(chosen):
         one = result.found[index]
@@ -39,6 +40,8 @@ def add_displays(report: Report, result: Result, threshold: float) -> None:
                 one.edges.edge_index,
                 one.edges.prob,
                 threshold,
+                min_pt=0.0,
+                most=_MOST_TRACKS,
                 name=f"event_{number}",
             )
         )

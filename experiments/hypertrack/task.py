@@ -37,7 +37,9 @@ _CLUSTER_LOSS = (
 def settings_of(config: Config) -> Settings:
     """Returns nets and losses that the flags describe."""
     dtype = _HALF_PRECISION.get(config.precision)
-    net: TrackNet | FastNet = FastNet(z_dim=config.z_dim, dtype=dtype)
+    net: TrackNet | FastNet = FastNet(
+        z_dim=config.z_dim, dtype=dtype, remat=config.remat
+    )
     if config.net == "tune-5":
         net = TrackNet(
             nstack=config.nstack,
@@ -48,6 +50,7 @@ def settings_of(config: Config) -> Settings:
             aggr=config.aggr,
             normalize_input=config.normalize_input,
             dtype=dtype,
+            remat=config.remat,
         )
     proposal = Proposal(
         num_sets=config.joint_sets,

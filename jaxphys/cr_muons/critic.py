@@ -164,7 +164,7 @@ class Critic(nn.Module):
         filled = number > 0
         place = jnp.where(filled, jnp.cumsum(filled) - 1, rows)  # [B]
         chosen = jnp.nonzero(filled, size=rows, fill_value=num_events - 1)[0]
-        row = jnp.append(place, rows)[event]  # [M]
+        row = jnp.append(place, rows + 1)[event]  # [M], padding beyond all rows
         pooled = event_max(vectors, row, rows + 1, EMPTY)
         weight = (~filled).astype(conditions.dtype)
         mean = weight @ conditions / jnp.maximum(jnp.sum(weight), 1)

@@ -72,6 +72,7 @@ def gradient(
     looks: Looks,
     turn: Turn,
     batch: Batch,
+    head: jax.Array,
     settings: GanSettings,
 ) -> tuple[PyTree, Looks, dict[str, jax.Array]]:
     """Returns the clipped gradient of the generator's loss, looks and metrics.
@@ -81,12 +82,12 @@ def gradient(
         looks: of the running mean of |raw|.
         turn: its random numbers.
         batch: see `jaxphys.cr_muons.step`.
+        head: output of the multiplicity network for these weights.
         settings: of the model.
     """
     passes = settings.grad_accum_steps
     joint = settings.train_recipe == "joint"
     events = jnp.maximum(jnp.sum(batch["event_mask"]), 1)
-    head = parts.heads(params["generator"], batch["conditions"], settings)
     plan = turns.plan(turn, head, batch, settings)
     total = jnp.maximum(plan.total, 1)
 

@@ -163,7 +163,7 @@ def _take(
     params["critic"], opt_state["critic"] = carried.params, carried.opt_state
     turn = turns.turn_of(key, draws, steps - (settings.train_recipe == "split"))
     slope, looks, found = generator_step.gradient(
-        params, carried.looks, turn, batch, settings
+        params, carried.looks, turn, batch, begun.head, settings
     )
     params["generator"], states = generator_step.update(
         params["generator"], opt_state, slope, settings, factor

@@ -1,8 +1,9 @@
 """Evaluation of a net in chunks of edges, in memory that the edges hardly fill.
 
 In evaluation nothing but sums joins the edges, so any number of them passes through a
-compiled function of one shape. `FastNet` keeps a state per edge: one array in half
-precision on the host.
+compiled function of one shape. `FastNet` has a state per edge: those of the first edges
+are kept on the host in half precision, as far as a limit allows, and those of further
+edges are computed again for every layer.
 """
 
 import functools
@@ -23,6 +24,7 @@ CHUNK = 1 << 18
 # on a CPU an array that fits its caches is faster; small events are padded little
 _CPU_CHUNKS = (1 << 13, 1 << 16)
 NODE_STEP = 4096
+STATE_BYTES = 3 * 10**9
 STATE_TYPES = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 
 
@@ -34,6 +36,7 @@ def edge_outputs(
     *,
     chunk: int = CHUNK,
     state_type: str = "bfloat16",
+    state_bytes: int = STATE_BYTES,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns latents [N, z_dim] and logits [E], float32, with running statistics.
 
@@ -45,6 +48,7 @@ def edge_outputs(
         chunk: edges per call; nodes are padded to a multiple of 4096, so that few
             shapes are compiled.
         state_type: of the states that `FastNet` keeps, a key of `STATE_TYPES`.
+        state_bytes: most memory for them; time grows where it does not hold all.
 
     Raises:
         ValueError: the aggregation is the maximum, or an unknown type.
@@ -58,9 +62,10 @@ def edge_outputs(
     padded = np.zeros((nodes, 3), np.float32)
     padded[:count] = position
     if isinstance(net, FastNet):
-        found = _fast_net(
-            net, variables, padded, edge_index, chunk, STATE_TYPES[state_type]
-        )
+        kind = STATE_TYPES[state_type]
+        kept = state_bytes // (net.width * np.dtype(kind).itemsize) // chunk * chunk
+        states = np.empty((min(kept, edge_index.shape[1]), net.width), kind)
+        found = _fast_net(net, variables, padded, edge_index, chunk, states)
     elif net.aggr == "max":
         raise ValueError("aggr=max: expected mean or sum for evaluation in chunks")
     else:
@@ -164,11 +169,6 @@ def _first_nodes(net, variables, position):
     return net.apply(variables, position, method=FastNet.nodes)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _first_edges(net, variables, position, ends):
-    return net.apply(variables, position, ends[0], ends[1], method=FastNet.edges)
-
-
 @functools.partial(jax.jit, static_argnums=(0, 2), donate_argnums=3)
 def _add_states(net, variables, layer, total, states, x, ends):
     """Returns the sums with a chunk added and the new states of its edges."""
@@ -201,24 +201,36 @@ def _fast_latents(net, variables, x):
     return net.apply(variables, x, method=FastNet.latents)
 
 
-def _fast_net(net, variables, position, edge_index, chunk, state_type):
-    nodes, count = len(position), edge_index.shape[1]
-    x = _first_nodes(net, variables, jnp.asarray(position))
-    states = np.empty((count, net.width), state_type)
+@functools.partial(jax.jit, static_argnums=0)
+def _states_again(net, variables, layers, position, ends):
+    """Returns the states of the edges of a chunk after some layers."""
+    states = net.apply(variables, position, ends[0], ends[1], method=FastNet.edges)
+    for number, x in enumerate(layers):
+        states, _ = net.apply(
+            variables, number, states, x, ends[0], ends[1], method=FastNet.update_edges
+        )
+    return states
+
+
+def _fast_net(net, variables, position, edge_index, chunk, states):
+    """Returns latents and logits; `states` holds those of the first edges."""
+    nodes, count, kept = len(position), edge_index.shape[1], len(states)
+    position = jnp.asarray(position)
+    layers = [_first_nodes(net, variables, position)]
     logits = np.empty(count, np.float32)
     for layer in range(net.nstack):
-        total = jnp.zeros((nodes, net.width + 1))
+        x, total = layers[-1], jnp.zeros((nodes, net.width + 1))
         for part, ends in _chunks(edge_index, chunk, nodes):
-            if layer == 0:
-                found = _first_edges(net, variables, jnp.asarray(position), ends)
+            is_kept, rows = part.stop <= kept, slice(0, part.stop - part.start)
+            if is_kept and layer > 0:
+                found = np.zeros((chunk, net.width), states.dtype)
+                found[rows] = states[part]
             else:
-                found = np.zeros((chunk, net.width), state_type)
-                found[: part.stop - part.start] = states[part]
+                found = _states_again(net, variables, layers[:-1], position, ends)
             total, found = _add_states(net, variables, layer, total, found, x, ends)
-            rows = slice(0, part.stop - part.start)
-            if layer < net.nstack - 1:
-                states[part] = np.asarray(found)[rows]
-            else:
+            if layer == net.nstack - 1:
                 logits[part] = np.asarray(_fast_logits(net, variables, found))[rows]
-        x = _update_nodes(net, variables, layer, x, total)
-    return _fast_latents(net, variables, x), logits
+            elif is_kept:
+                states[part] = np.asarray(found)[rows]
+        layers.append(_update_nodes(net, variables, layer, x, total))
+    return _fast_latents(net, variables, layers[-1]), logits

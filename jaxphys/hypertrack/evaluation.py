@@ -224,9 +224,9 @@ def edge_summary(
     Returns:
         vd_tpr, vd_fpr, vd_purity, vd_edges: of the candidate edges among all pairs,
         means over events, each with its error under vd_*_error; auc and
-        auc_without_self of the edges of all events together; auc_mean, auc_without_self_mean and
-        *_error: of the events one by one; gnn_tpr, gnn_fpr, gnn_purity: of all edges at
-        the threshold.
+        auc_without_self of the edges of all events together; auc_mean,
+        auc_without_self_mean and *_error: of the events one by one; gnn_tpr, gnn_fpr,
+        gnn_purity: of all edges at the threshold.
     """
     rates = mean_rates(one.counts for one in found)
     result = {}

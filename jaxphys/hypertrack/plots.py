@@ -197,7 +197,7 @@ def definitions(table: TrackTable) -> Picture:
             xlabel=_LABELS["pt"], ylabel="efficiency", ylim=(0, 1.03), xlim=(0.1, 10)
         )
         ax.set_xticks([0.1, 0.3, 1, 3, 10], ["0.1", "0.3", "1", "3", "10"])
-        figure.legend(loc="outside right upper")
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside right upper")
     return Picture(name, caption, figure)
 
 

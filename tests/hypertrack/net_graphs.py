@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from jaxphys.hypertrack.cluster_losses import ClusterSettings
 from jaxphys.hypertrack.edge_layout import with_pairs
 from jaxphys.hypertrack.fast_net import FastNet
 from jaxphys.hypertrack.objective import Settings
@@ -11,7 +12,9 @@ from jaxphys.hypertrack.track_net import TrackNet
 NET = TrackNet(nstack=2, h_dim=6, m_dim=5, z_dim=7, normalize_input=True)
 FAST = FastNet(nstack=2, width=6, z_dim=7)
 TRANSFORMER = SetTransformer(in_features=10, h_dim=8, nstack_dec=1, num_heads=2)
-SMALL = Settings(net=NET, transformer=TRANSFORMER)
+# an untrained transformer is near 0.5: below, all of its sets are accepted
+CLUSTER = ClusterSettings(fixed_threshold=0.1)
+SMALL = Settings(net=NET, transformer=TRANSFORMER, cluster=CLUSTER)
 
 
 def make_graph(hits=20, tracks=4, seed=0, nodes=0, edges=0, pairs=True):

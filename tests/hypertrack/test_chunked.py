@@ -30,9 +30,19 @@ def test_chunks_of_the_track_net_equal_the_whole(chunk, edge_type):
     np.testing.assert_allclose(logits, expected.logits, atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "most"), [("float16", 5e-3), ("bfloat16", 3e-2)])
 def test_chunks_of_the_fast_net_equal_the_whole_in_its_precision(kind, most):
     expected, (latents, logits) = both(FAST, 64, state_type=kind)
+    np.testing.assert_allclose(latents, expected.latents, atol=most)
+    np.testing.assert_allclose(logits, expected.logits, atol=most)
+
+
+@pytest.mark.parametrize(("kept", "most"), [(0, 2e-4), (64, 3e-2)])
+def test_states_that_memory_does_not_hold_are_computed_again(kept, most):
+    room = kept * FAST.width * 2
+    expected, (latents, logits) = both(FAST, 64, state_bytes=room)
+    assert len(logits) > 3 * 64
     np.testing.assert_allclose(latents, expected.latents, atol=most)
     np.testing.assert_allclose(logits, expected.logits, atol=most)
 
@@ -53,3 +63,9 @@ def test_what_cannot_be_added_up_is_refused():
         chunked.edge_outputs(net, {}, position, edges)
     with pytest.raises(ValueError, match="state_type: expected one of"):
         chunked.edge_outputs(FAST, {}, position, edges, state_type="int8")
+
+
+def test_small_and_large_events_take_one_of_few_shapes_on_a_cpu():
+    sizes = {chunked.chunk_for(count) for count in (0, 1, 30_000, 40_000, 10**7)}
+    assert len(sizes) == 2
+    assert chunked.chunk_for(10) < chunked.chunk_for(10**6) <= chunked.CHUNK

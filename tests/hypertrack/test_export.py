@@ -33,7 +33,8 @@ def tracker_of(net):
     variables = variables_of(net)
     params = variables["params"]
     own = {"params": params["net"], "batch_stats": variables["batch_stats"]}
-    return Tracker(CELL, net, own, TRANSFORMER, params["transformer"])
+    trained = params["transformer"]
+    return Tracker(CELL, net, own, TRANSFORMER, trained, algorithm="none")
 
 
 def save(folder, net, phase):
@@ -45,6 +46,7 @@ def save(folder, net, phase):
     predict.save_network(folder, net, TRANSFORMER, CLUSTERING, "transformer", CELL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", [NET, FAST], ids=["tune-5", "fast"])
 def test_the_program_of_a_net_takes_any_number_of_hits_and_edges(net):
     tracker = tracker_of(net)
@@ -57,6 +59,7 @@ def test_the_program_of_a_net_takes_any_number_of_hits_and_edges(net):
             np.testing.assert_allclose(got, want, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_the_program_of_the_transformer_takes_sets_of_any_size():
     tracker = tracker_of(NET)
     program = jax_export.deserialize(bytearray(export.transformer_stablehlo(tracker)))

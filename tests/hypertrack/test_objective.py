@@ -29,6 +29,7 @@ def graphs(count=2):
     return [{**g, **micrographs(g)} for g in found]
 
 
+@pytest.mark.slow
 def test_graphs_of_a_batch_do_not_see_each_other(variables):
     values, logits, moments = run(SMALL, variables, stack(graphs()))
     for k, graph in enumerate(graphs()):
@@ -57,6 +58,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(variables):
     np.testing.assert_allclose(values["loss"], expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_losses_of_clusters_reach_the_graph_net(variables):
     only = dataclasses.replace(SMALL, beta_edge_bce=0.0, beta_edge_contrastive=0.0)
     (graph,) = graphs(1)
@@ -84,6 +86,7 @@ def test_proposed_micrographs_replace_those_of_the_batch(variables):
     np.testing.assert_allclose(got["loss"], expected["loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_proposals_are_keyed_by_the_slot(variables):
     def propose(graph, prob, key):
         rows = jax.random.randint(key, (2, 6), 0, 20, jnp.int32)

@@ -1,0 +1,182 @@
+"""A run of the track finder from the command line to its tracks."""
+
+import json
+import re
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from experiments.hypertrack import __main__ as main
+from experiments.hypertrack.config import Config
+from jaxphys.hypertrack.event_source import open_events, sample_prefix
+from tests.experiments.commands import run_mode
+
+SMALL = [
+    "--ncell=300",
+    "--augment=1",
+    "--niter=2",
+    "--rfactor_start=0.03",
+    "--rfactor_end=0.03",
+    "--buckets=1",
+    "--nstack=1",
+    "--h_dim=4",
+    "--m_dim=4",
+    "--z_dim=5",
+    "--nstack_dec=1",
+    "--joint_sets=4",
+    "--joint_nodes=8",
+    "--val_graphs=1",
+    "--report_events=2",
+    "--plain_log",
+    "--mesh=data:1",
+]
+MODES = {
+    "train": main.train,
+    "evaluate": main.evaluate,
+    "predict": main.predict,
+    "voxels": main.voxels,
+    "prepare": main.prepare,
+    "export": main.export,
+}
+
+
+def run(*arguments):
+    return run_mode(Config, MODES, *arguments)
+
+
+def history(folder):
+    text = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in text]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of one iteration in each phase, without its report."""
+    folder = tmp_path_factory.mktemp("run")
+    patch = pytest.MonkeyPatch()
+    patch.setattr(main, "report_run", lambda *arguments: None)
+    steps = ["--iterations=2", "--round_iterations=1", "--joint_iteration=1"]
+    run(*SMALL, *steps, f"--workdir={folder}")
+    patch.undo()
+    return folder
+
+
+def test_training_makes_voxels_and_passes_through_both_phases(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert {"checkpoints", "voxels.npz", "network.json", "config.flags"} <= names
+    assert [entry["phase"] for entry in history(trained)] == ["joint", "joint"]
+    assert "val_cluster_BCE" in history(trained)[-1]
+
+
+def test_tracks_of_events_are_written_by_any_clustering(trained, tmp_path):
+    sample = open_events()
+    first = int(np.sort(sample.event_ids)[6])
+    ranges = [f"--predict_start={first}", f"--predict_end={first}"]
+    for cluster, per_hit in (("jaccard", "true"), ("cut", "false")):
+        output = tmp_path / f"{cluster}.parquet"
+        run(
+            "--mode=predict",
+            f"--workdir={trained}",
+            f"--data={sample_prefix()}",
+            f"--cluster={cluster}",
+            f"--per_hit={per_hit}",
+            f"--output={output}",
+            *ranges,
+        )
+        table = pq.read_table(output)
+        assert set(table["event_id"].to_pylist()) <= {first}
+        if per_hit == "true":
+            assert table.num_rows == sample.read(first).num_hits
+
+
+def test_flags_of_a_simple_clustering_reach_it():
+    config = Config(jaccard_prob=0.1, jaccard_share=0.2, edge_threshold=0.3)
+    jaccard = {"threshold": 0.1, "min_overlap": 0.2}
+    assert config.simple_options("jaccard") == jaccard
+    assert config.simple_options("cut") == {"threshold": 0.3}
+    assert config.simple_options("transformer") == {}
+
+
+def test_prediction_without_data_is_refused(trained):
+    with pytest.raises(ValueError, match="--data: needed"):
+        run("--mode=predict", f"--workdir={trained}")
+
+
+def test_voxels_of_another_number_of_cells_are_refused(trained, tmp_path):
+    voxels = trained / "voxels.npz"
+    small = ["--ncell=200", *SMALL[1:]]
+    with pytest.raises(ValueError, match="ncell"):
+        run(*small, f"--voxdyn={voxels}", f"--workdir={tmp_path}")
+
+
+def test_voxels_are_trained_and_described_for_every_number_of_cells(tmp_path, capsys):
+    config = Config(
+        mode="voxels",
+        ncell=(50, 100),
+        augment=1,
+        niter=2,
+        output=str(tmp_path / "cells"),
+        rfactor_end=1.0,
+        report_events=2,
+    )
+    main.voxels(config, None)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0][-10:] for line in lines] == ["lls-50.npz", "ls-100.npz"]
+    tpr = [float(re.search(r"TPR ([\d.]+)", line)[1]) for line in lines]
+    fpr = [float(re.search(r"FPR ([\d.]+)", line)[1]) for line in lines]
+    assert 0 < fpr[1] < fpr[0] < tpr[1] < tpr[0] <= 1
+
+
+def test_flags_that_leave_no_events_say_so(tmp_path):
+    with pytest.raises(ValueError, match=r"no event in 900-901; there are 1-45"):
+        run(*SMALL, "--event_start=900", "--event_end=901", f"--workdir={tmp_path}")
+    with pytest.raises(ValueError, match="leave none for validation"):
+        run(*SMALL, "--split=0.5,0.5,0", f"--workdir={tmp_path}")
+
+
+def test_other_graphs_than_hyper_hold_no_tracks(tmp_path):
+    with pytest.raises(ValueError, match="--cluster=none"):
+        run(*SMALL, "--node2node=eom", f"--workdir={tmp_path}")
+
+
+@pytest.mark.slow
+def test_a_run_stopped_in_either_phase_goes_on_to_the_same_numbers(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(main, "report_run", lambda *arguments: None)
+    steps = ["--iterations=4", "--round_iterations=1", "--joint_iteration=2"]
+    common = [*SMALL, *steps, "--checkpoint_every=1 steps", "--keep_checkpoints=9"]
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    run(*common, f"--workdir={straight}")
+    run(*common, f"--workdir={broken}")
+    for step in (1, 3):
+        run(*common, f"--resume={step}", f"--workdir={broken}")
+        for one, other in zip(history(straight), history(broken), strict=True):
+            for name in ("step", "phase", "train_loss", "val_auc", "val_loss"):
+                assert one[name] == other[name], (step, name)
+
+
+@pytest.mark.slow
+def test_weights_go_to_a_run_at_another_pileup(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(main, "report_run", lambda *arguments: None)
+    run(
+        *SMALL,
+        "--iterations=1",
+        "--round_iterations=1",
+        f"--voxdyn={trained / 'voxels.npz'}",
+        f"--init_from={trained}",
+        f"--workdir={tmp_path}",
+    )
+    assert [entry["phase"] for entry in history(tmp_path)] == ["edges"]
+
+
+@pytest.mark.slow
+def test_the_whole_run_ends_with_a_report_and_without_a_transformer_too(tmp_path):
+    steps = ["--iterations=1", "--round_iterations=1", "--cluster=jaccard"]
+    run(*SMALL, *steps, "--rfactor=0.2", f"--workdir={tmp_path}")
+    found = json.loads((tmp_path / "report/report.json").read_text())["numbers"]
+    assert found["headline"]["clustering"] == "jaccard"
+    assert "transformer" not in found["clusterings"]
+    assert found["joint_step"] is None
+    assert (tmp_path / "report/figures/event_0.png").is_file()
