@@ -3,7 +3,8 @@
 import dataclasses
 from typing import ClassVar
 
-from jaxphys.config import RunConfig, option
+from experiments.cr_muons.training_flags import TrainingConfig
+from jaxphys.config import option
 from jaxphys.cr_muons.normalise import FEATURE_NORMS
 from jaxphys.cr_muons.settings import GanSettings
 from jaxphys.cr_muons.writers import PREDICTION_SCHEMAS
@@ -19,13 +20,13 @@ _PROCESSES = "one process per host; see --multihost"
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(RunConfig):
+class Config(TrainingConfig):
     """Everything that a run of the muon generator depends on."""
 
     EXPERIMENT = "cr_muons"
     MODES: ClassVar = ("train", "evaluate", "predict", "simulate", "prepare", "export")
     PATHS: ClassVar = (
-        *RunConfig.PATHS,
+        *TrainingConfig.PATHS,
         "infiles",
         "compare",
         "extra_data",
@@ -82,6 +83,10 @@ class Config(RunConfig):
     drop_empty_events: bool = option(
         False, "train on events with muons only", change="structural"
     )
+    thin_above: int = option(
+        0, "train on an event of N muons with probability thin_above / N, for "
+        "--fake_counts=real; 0: on all", unit="muons", minimum=0, change="structural",
+    )  # fmt: skip
     max_muons_per_event: int = option(
         0, "training: events with more are set aside (--outliers_dir); predict: cap; "
         "0: none", unit="muons", minimum=0, change="structural",
@@ -193,153 +198,6 @@ class Config(RunConfig):
         change="structural",
     )  # fmt: skip
 
-    # networks
-    cond_dim: int = option(
-        4, "conditions of an event", unit="1", minimum=4, maximum=4,
-        change="structural",
-    )  # fmt: skip
-    latent_dim_global: int = option(
-        32, "random numbers of an event", unit="1", minimum=1, change="structural"
-    )
-    latent_dim_local: int = option(
-        16, "random numbers of a muon", unit="1", minimum=1, change="structural"
-    )
-    hidden_dim: int = option(
-        256, "width of an event's context", unit="1", minimum=1, change="structural"
-    )
-    score_head: str = option(
-        "ema_tanh", "last step of the critic: ema_tanh, sqrt_tanh, sqrt_clamp (three "
-        "states of the original) or none", change="structural",
-    )  # fmt: skip
-    critic_pooling: str = option(
-        "amax", "from muons to an event: amax, mean or meanmaxsum (sees the number of "
-        "muons)", change="structural",
-    )  # fmt: skip
-    multiplicity: str = option(
-        "deterministic", "number of muons: deterministic (the original) or "
-        "negative_binomial", change="structural",
-    )  # fmt: skip
-    init_weights: str = option(
-        "xavier", "first weights: xavier (gain 0.5) or torch", change="structural"
-    )
-
-    # training
-    batch_size: int = option(
-        1024, "events per step over all devices", unit="events", minimum=1,
-        change="structural",
-    )  # fmt: skip
-    epochs: int = option(
-        1, "passes over the data", unit="rounds", minimum=1, change="extendable"
-    )
-    train_steps: int = option(
-        0, "end after so many steps, at the next evaluation; 0: --epochs alone",
-        unit="steps", minimum=0, change="extendable",
-    )  # fmt: skip
-    eval_every: str = option(
-        "500 steps", "evaluation interval: a number and steps or rounds"
-    )
-    multiplicity_steps: int = option(
-        0, "steps of the multiplicity network alone, before the others; it then stays "
-        "as it is (needs --detach_multiplicity); 0: all networks from the start",
-        unit="steps", minimum=0, change="structural",
-    )  # fmt: skip
-    train_recipe: str = option(
-        "joint", "order of the updates: joint (the original today) or split (its "
-        "earlier states)", change="structural",
-    )  # fmt: skip
-    optimizer: str = option(
-        "adam", "adam (betas 0, 0.9) or sgd", choices=("adam", "sgd"),
-        change="structural",
-    )  # fmt: skip
-    learning_rate: float = option(1e-4, "of both networks", unit="1", minimum=0.0)
-    learning_rate_critic: float = option(
-        0.0, "of the critic; 0: --learning_rate", unit="1", minimum=0.0
-    )
-    learning_rate_multiplicity: float = option(
-        0.0, "of the multiplicity network; 0: --learning_rate", unit="1", minimum=0.0
-    )
-    lr_decay_steps: int = option(
-        0, "cosine decay of the rates to 0 over so many steps; 0: constant",
-        unit="steps", minimum=0, change="structural",
-    )  # fmt: skip
-    momentum: float = option(0.9, "of sgd", unit="1", minimum=0.0, maximum=1.0)
-    grad_clip_norm: float = option(
-        0.0, "largest norm of a gradient; 0: none", unit="1", minimum=0.0
-    )
-    critic_steps: int = option(
-        1, "critic updates per step", unit="1", minimum=1, change="structural"
-    )
-    lambda_gp: float = option(
-        10.0, "weight of the gradient penalty; 0: off", unit="1", minimum=0.0
-    )
-    gp_mode: str = option(
-        "flat", "penalty per muon (flat, the original) or per event",
-        change="structural",
-    )  # fmt: skip
-    gp_metric: str = option(
-        "l2", "norm of an event's gradient: l2 or rms", change="structural"
-    )
-    gp_every: int = option(
-        2, "critic updates from penalty to penalty", unit="1", minimum=1,
-        change="structural",
-    )  # fmt: skip
-    gp_max_pairs: int = option(
-        4096, "pairs of a penalty at most; 0: all", unit="pairs", minimum=0,
-        change="structural",
-    )  # fmt: skip
-    gp_sample_fraction: float = option(
-        0.0, "fraction of the pairs; 0: all", unit="1", minimum=0.0, maximum=1.0,
-        change="structural",
-    )  # fmt: skip
-    grad_accum_steps: int = option(
-        1, "parts of a batch that are taken one after the other to save memory",
-        unit="1", minimum=1, change="structural",
-    )  # fmt: skip
-    gen_ema_decay: float = option(
-        0.999, "of the averaged generator; 0: off", unit="1", minimum=0.0, maximum=1.0,
-        change="structural",
-    )  # fmt: skip
-    detach_multiplicity: bool = option(
-        False, "no adversarial gradient into the multiplicity network",
-        change="structural",
-    )  # fmt: skip
-    rotate_output: bool = option(
-        False, "turn each generated muon by a random angle", change="structural"
-    )
-    adaptive_critic: bool = option(
-        False, "change critic updates and penalty with the mean gap",
-        change="structural",
-    )  # fmt: skip
-    w_ma_low: float = option(-5.0, "mean gap below: fewer updates", unit="1")
-    w_ma_high: float = option(10.0, "mean gap above: smaller penalty", unit="1")
-    critic_steps_min: int = option(1, "of --adaptive_critic", unit="1", minimum=1)
-    critic_steps_max: int = option(
-        3, "of --adaptive_critic", unit="1", minimum=1, change="structural"
-    )
-    lambda_gp_min: float = option(
-        0.0, "of --adaptive_critic; 0: 1", unit="1", minimum=0.0
-    )
-    lambda_gp_max: float = option(
-        0.0, "of --adaptive_critic; 0: none", unit="1", minimum=0.0
-    )
-    gp_adapt_factor: float = option(1.5, "of --adaptive_critic", unit="1", minimum=1.0)
-    adaptive_mode: str = option(
-        "two_sided", "of --adaptive_critic: two_sided, one_sided"
-    )
-    adaptive_interval: int = option(1, "of --adaptive_critic", unit="steps", minimum=1)
-    fake_muon_budget: int = option(
-        0, "places for generated muons in a batch; 0: as --muon_budget", unit="muons",
-        minimum=0, change="structural",
-    )  # fmt: skip
-    max_fake_per_event: int = option(
-        4096, "generated muons of an event at most", unit="muons", minimum=1,
-        change="structural",
-    )  # fmt: skip
-    profile_steps: int = option(
-        0, "write a profile of so many steps after the first evaluation; 0: none",
-        unit="steps", minimum=0,
-    )  # fmt: skip
-
     # report and prediction
     report_events: int = option(
         100_000, "held-out events that the report compares", unit="events", minimum=100
@@ -374,8 +232,21 @@ class Config(RunConfig):
         super().__post_init__()
         if self.infiles and self.data:
             raise ValueError("--data and --infiles are given both")
-        if self.multiplicity_steps and not self.detach_multiplicity:
-            raise ValueError("--multiplicity_steps: needs --detach_multiplicity")
+        if self.multiplicity_epochs and not self.detach_multiplicity:
+            raise ValueError("--multiplicity_epochs: needs --detach_multiplicity")
+        number, _, unit = self.eval_every.partition(" ")
+        if self.multiplicity_epochs and (
+            not unit.startswith("round") or self.multiplicity_epochs % int(number)
+        ):
+            raise ValueError(
+                f"--multiplicity_epochs={self.multiplicity_epochs}: ends with an "
+                f"evaluation: --eval_every={self.eval_every} must divide it, in rounds"
+            )
+        if self.thin_above and self.fake_counts != "real":
+            raise ValueError(
+                "--thin_above: needs --fake_counts=real, else generated events have "
+                "other numbers of muons than the real ones"
+            )
         self.settings()
 
     def settings(self) -> GanSettings:
@@ -385,7 +256,10 @@ class Config(RunConfig):
           ValueError: settings that do not go together, naming them.
         """
         fields = {field.name for field in dataclasses.fields(GanSettings)}
-        found = {name: getattr(self, name) for name in fields & set(vars(self))}
+        found = {
+            name: getattr(self, name)
+            for name in fields & {f.name for f in dataclasses.fields(self)}
+        }
         for flag, name in _OTHER_NAMES.items():
             found[name] = getattr(self, flag)
         parts = 2 if self.feature_norm == "log_radius" else 3

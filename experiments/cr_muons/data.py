@@ -35,11 +35,14 @@ class Data:
     """What a run is trained on and chosen by.
 
     Attributes:
-      train, val: batches.
+      train: batches of the adversarial training.
+      numbers: of the multiplicity network where it is trained before.
+      val: that choose the best weights.
       norm: of the muons' features.
     """
 
     train: MuonBatches
+    numbers: MuonBatches
     val: MuonBatches
     norm: FeatureNorm
 
@@ -155,17 +158,27 @@ def load(config: Config, norm: FeatureNorm | None = None) -> Data:
         "max_muons_per_event": config.max_muons_per_event,
         "max_muons_per_batch": config.max_muons_per_batch,
     }
+    own = {
+        "subset": "train" if config.val_fraction else "all",
+        "parts": config.parts,
+        "muon_budget": config.muon_budget or config.max_muons_per_batch,
+        "shuffle": config.shuffle,
+        "shuffle_seed": config.shuffle_seed,
+        "shuffle_window": config.shuffle_window,
+        "multi_file_shuffle": config.multi_file_shuffle,
+    }
     train = MuonBatches(
         **shared,
-        subset="train" if config.val_fraction else "all",
-        parts=config.parts,
-        filters=Filters(drop_empty=config.drop_empty_events, **limits),
-        muon_budget=config.muon_budget or config.max_muons_per_batch,
-        shuffle=config.shuffle,
-        shuffle_seed=config.shuffle_seed,
-        shuffle_window=config.shuffle_window,
-        multi_file_shuffle=config.multi_file_shuffle,
+        **own,
+        filters=Filters(
+            drop_empty=config.drop_empty_events,
+            thin_above=config.thin_above,
+            **limits,
+        ),
     )
+    numbers = train
+    if config.multiplicity_epochs:
+        numbers = MuonBatches(**shared, **own, filters=Filters(**limits))
     val = MuonBatches(
         **shared,
         subset="validation" if config.val_fraction else "all",
@@ -181,7 +194,7 @@ def load(config: Config, norm: FeatureNorm | None = None) -> Data:
         print(f"{written} events set aside in {config.outliers_dir}", file=sys.stderr)
     if norm is None:
         norm = fit_feature_norm(train.events(MOST_MUONS).muons, config.feature_norm)
-    return Data(train, val, norm)
+    return Data(train, numbers, val, norm)
 
 
 def events_of(config: Config, places: str | tuple[str, ...]) -> Events:

@@ -16,6 +16,7 @@ from jaxphys.cr_muons.normalise import FeatureNorm, normalise_conditions
 from jaxphys.cr_muons.predict import muons_of_features
 from jaxphys.cr_muons.sampling import generate
 from jaxphys.cr_muons.settings import GanSettings
+from jaxphys.data.batches import FirstThen
 from jaxphys.training import phases
 from jaxphys.training.task import Progress, Task, TrainState
 
@@ -87,7 +88,8 @@ def make_task(config: Config, data: Data, params: Any = None) -> Task:
         best = jax.tree.map(jnp.copy, step.sampling_params(state))
         return state.replace(extra={**state.extra, "best_params": best})
 
-    before = config.multiplicity_steps
+    epochs = config.multiplicity_epochs
+    before = sum(data.numbers.num_batches(epoch) for epoch in range(epochs))
 
     def train_step(state, batch, key, phase):
         seen = seen_by_step(config, data.norm, batch, key)
@@ -110,7 +112,7 @@ def make_task(config: Config, data: Data, params: Any = None) -> Task:
 
     def advance(progress: Progress, scalars: Mapping[str, float]) -> Progress:
         progress = phases.track_best(*BEST)(progress, scalars)
-        if progress.step >= before:
+        if progress.round >= epochs:
             progress = progress.replace(phase="train")
         if 0 < config.train_steps <= progress.step:
             progress = progress.replace(stop=f"--train_steps={config.train_steps}")
@@ -125,7 +127,9 @@ def make_task(config: Config, data: Data, params: Any = None) -> Task:
         eval_step=eval_step,
         summarize=lambda found: summarize(data.norm, found),
         histograms=lambda found: histograms(data.norm, found),
-        train_data=data.train,
+        train_data=FirstThen(data.numbers, data.train, epochs)
+        if epochs
+        else data.train,
         eval_data=data.val,
         first_phase="multiplicity" if before else "train",
         advance=advance,

@@ -29,7 +29,7 @@ class Config(RunConfig):
         "path": "--data",
         "epoch": "--resume",
         "save_period": "--checkpoint_every",
-        "transfer_tag": "--init_from (another --workdir)",
+        "transfer_tag": "--init_from, the --workdir of another run",
         "soft_reset": "--init_from, which always begins a new optimizer",
         "save_tag": "--workdir",
         "read_tag": "--workdir",
@@ -202,7 +202,7 @@ class Config(RunConfig):
         300, "tracks of the contrastive loss", unit="tracks", minimum=1,
         change="structural",
     )  # fmt: skip
-    beta_edge_bce: float = option(0.2, "weight of it", unit="1", change="structural")
+    beta_edge_bce: float = option(0.2, "of --edge_bce", unit="1", change="structural")
     beta_edge_contrastive: float = option(
         1.0, "weight of the contrastive loss", unit="1", change="structural"
     )

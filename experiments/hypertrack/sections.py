@@ -1,6 +1,6 @@
 """The sections of a track finder's report on tracks, efficiencies and edges."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,8 @@ def track_row(name: str, found: Clustered) -> tuple[Any, ...]:
     passed = round(scores["efficiency_accepted"] * count)
     interval = "no such track"
     if count:
-        low, high = (100 * float(x) for x in clopper_pearson(passed, count))
+        ends = clopper_pearson(np.array(passed), np.array(count))
+        low, high = (100 * float(end) for end in ends)
         interval = f"{low:.0f}–{high:.0f}"
     keys = ("lhc_accepted", "perfect_accepted", "efficiency", "purity", "fake_rate",
             "duplicate_rate", "dms", "trackml_score")  # fmt: skip
@@ -129,12 +130,13 @@ def add_tracks(
     ]
     for name, other in further.items():
         hits = sum(one.event.num_hits for one in other.found)
-        words = f"{len(other.found)} whole events, {hits:,} hits; never trained on."
+        some = "one whole event" if len(other.found) == 1 else "whole events"
+        words = f"{some}, {hits:,} hits, by the same run."
         tables.append(_tracks_table(other, f"{name}: {words}", NAMES))
     for name, other in compared.items():
         caption = f"The same events by the run {name}."
         tables.append(_tracks_table(other, caption, NAMES))
-    tables.append(_original_table({"this run": result, **further, **compared}))
+    tables += _original_tables({"this run": result, **further, **compared})
     report.add_section("Tracks", _verdict(result), tables=tables)
 
 
@@ -161,46 +163,50 @@ def _verdict(result: Result) -> str:
     )
 
 
-def _original_table(results: Mapping[str, Result]) -> Table:
-    """Returns the columns that the original prints, with memory."""
-    rows = []
+def _original_tables(results: Mapping[str, Result]) -> list[Table]:
+    """Returns the columns that the original prints, and its times with memory."""
+    scores, times = [], []
     for name, result in results.items():
-        e = result.edges
-        main = result.clusterings.get(result.main)
-        scores = main.scores if main else {}
+        e, main = result.edges, result.clusterings.get(result.main)
+        found = main.scores if main else {}
+        own = [found.get(key) for key in ("dms", "efficiency", "purity")]
+        keys = ("vd_tpr", "vd_fpr", "gnn_tpr", "gnn_fpr", "auc", "auc_without_self")
+        scores.append((name, *(e[key] for key in keys), *own))
         meters = [one.meter for one in result.found]
-        times = [
-            time_text(meters, "graph"),
-            time_text(meters, "net"),
-            time_text(main.meters, "components") if main else "",
-            time_text(main.meters, "cluster") if main else "",
-        ]
-        peak = max(m.peak for m in [*meters, *(main.meters if main else [])])
-        rows.append((
-            name, e["vd_tpr"], e["vd_fpr"], e["gnn_tpr"], e["gnn_fpr"], e["auc"],
-            e["auc_without_self"], *(scores.get(k) for k in
-            ("dms", "efficiency", "purity")), *times, peak / 2**30,
-        ))  # fmt: skip
+        last = list(main.meters) if main else []
+        stages = [time_text(meters, "graph"), time_text(meters, "net")]
+        stages += [time_text(last, "components"), time_text(last, "cluster")]
+        peak = max(meter.peak for meter in [*meters, *last])
+        times.append((name, *stages, peak / 2**30))
     columns = [
         "", "VD TPR", "VD FPR", "GNN TPR", "GNN FPR", Column("AUC", digits=4),
         Column("AUC, no self", digits=4), "DMS", "EFF", "PUR",
-        Column("t VD", "ms"), Column("t GNN", "ms"),
-        Column("t CC", "ms"), Column("t cluster", "ms"), Column("peak", "GiB"),
     ]  # fmt: skip
     notes = [
         "VD: candidate edges among all pairs of hits, means over events. GNN: "
         "candidates above the threshold, all events together, as is the AUC.",
         "DMS, EFF, PUR: by the clustering of the run, all tracks of at least 4 hits.",
-        "Times: mean and spread over events, the first one left out; CC: components. "
-        "Peak: resident memory of the whole process, training included where the same "
-        "call trained.",
     ]
-    return Table("The columns of the original.", columns, rows, notes)
+    names = ("VD", "GNN", "CC", "cluster")
+    units = [Column(f"t {name}", "ms") for name in names]
+    peak_note = [
+        "Mean and spread over events, the first one left out. VD: candidate graph; CC: "
+        "components. Peak: resident memory of the whole process, training included "
+        "where the same call trained."
+    ]
+    return [
+        Table("The columns of the original.", columns, scores, notes),
+        Table(
+            "Its times, by the clustering of the run, and memory.",
+            ["", *units, Column("peak memory", "GiB")],
+            times,
+            peak_note,
+        ),
+    ]
 
 
-def time_text(meters, stage: str) -> str:
+def time_text(meters: Sequence[StageMeter], stage: str) -> str:
     """Returns mean and spread of a stage's time in ms: 12 ± 3."""
-    meters: list[StageMeter] = list(meters)
     if not any(stage in meter.seconds for meter in meters):
         return ""
     mean, spread = evaluation.stage_seconds(meters, stage)

@@ -82,7 +82,7 @@ def add_costs(report: Report, result: Result, costs: Sequence[Cost]) -> None:
     if not costs:
         return
     stages = [s for s in _STAGES if any(s in c.meter.seconds for c in costs)]
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (
             f"{100 * c.fraction:g}%", c.hits, c.edges,
             *(c.meter.seconds.get(stage) for stage in stages),
@@ -103,8 +103,8 @@ def add_costs(report: Report, result: Result, costs: Sequence[Cost]) -> None:
         columns,
         rows,
         notes=[
-            "Second passes: without compilation. Power of the hits: slope of a "
-            "straight line through the logarithms.",
+            "The fastest of up to three passes, without compilation. Power of the "
+            "hits: slope of a straight line through the logarithms.",
             "Peak memory: of the whole process, training included where the same call "
             "trained.",
         ],

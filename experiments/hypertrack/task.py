@@ -156,7 +156,9 @@ def make_task(
     def advance(progress: Progress, scalars: Mapping[str, float]) -> Progress:
         progress = phases.track_best(*BEST)(progress, scalars)
         since = progress.step - progress.extra.get("joint_step", 0.0)
-        progress = progress.with_extra(learning_rate=float(schedule(int(since))))
+        progress = progress.with_extra(
+            learning_rate=np.asarray(schedule(int(since))).item()
+        )
         spent = time.monotonic() - begin
         if 0 < config.max_seconds <= spent:
             return progress.replace(stop=f"--max_seconds={config.max_seconds:g}")

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from jaxphys.cr_muons.splits import splitmix64
+
 
 @dataclasses.dataclass(frozen=True)
 class Filters:
@@ -14,14 +16,17 @@ class Filters:
         max_muons_per_event: Events with more are outliers.
         max_muons_per_batch: The same, where max_muons_per_event is 0: such an event
             would not fit a batch.
+        thin_above: Keep an event of N muons with probability thin_above / N, so that
+            few large events do not hold most of the muons.
     """
 
     drop_empty: bool = False
     max_muons_per_event: int = 0
     max_muons_per_batch: int = 0
+    thin_above: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("max_muons_per_event", "max_muons_per_batch"):
+        for name in ("thin_above", "max_muons_per_event", "max_muons_per_batch"):
             if getattr(self, name) < 0:
                 raise ValueError(
                     f"{name}: expected >= 0 (0: off), got {getattr(self, name)}"
@@ -38,6 +43,10 @@ class Filters:
         return num_muons > limit if limit else np.zeros(len(num_muons), bool)
 
     def kept(self, num_muons: np.ndarray) -> np.ndarray:
-        """Returns [N] bool, events to train on."""
+        """Returns [N] bool, events to train on; the same in every call."""
         kept = ~self.outliers(num_muons)
+        if self.thin_above:
+            rows = np.arange(len(num_muons), dtype=np.uint64)
+            lot = splitmix64(rows) / 2.0**64
+            kept &= lot * np.maximum(num_muons, 1) < self.thin_above
         return kept & (num_muons > 0) if self.drop_empty else kept

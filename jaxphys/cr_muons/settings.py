@@ -12,6 +12,7 @@ GP_MODES = ("flat", "event")
 GP_METRICS = ("l2", "rms")
 ADAPTIVE_MODES = ("two_sided", "one_sided")
 INITS = ("xavier", "torch")
+FAKE_COUNTS = ("drawn", "real")
 _CHOICES = {
     "score_head": SCORE_HEADS,
     "critic_pooling": POOLINGS,
@@ -22,6 +23,7 @@ _CHOICES = {
     "gp_metric": GP_METRICS,
     "adaptive_mode": ADAPTIVE_MODES,
     "init_weights": INITS,
+    "fake_counts": FAKE_COUNTS,
 }
 _POSITIVE = (
     "cond_dim",
@@ -97,6 +99,9 @@ class GanSettings:
         gp_adapt_factor: by which the weight grows.
         adaptive_mode: "one_sided" never lets the critic loose.
         adaptive_interval: batches between two decisions.
+        fake_counts: numbers of muons that generated events have in training: "drawn"
+            by the multiplicity network, or those of the "real" events of the same
+            conditions. With the latter the mixture of events in a batch is free.
         fake_muon_budget: places for generated muons of a part, F; 0: as many as for
             real ones.
         max_fake_per_event: most muons that an event is given in training.
@@ -140,6 +145,7 @@ class GanSettings:
     gp_adapt_factor: float = 1.5
     adaptive_mode: str = "two_sided"
     adaptive_interval: int = 1
+    fake_counts: str = "drawn"
     fake_muon_budget: int = 0
     max_fake_per_event: int = 4096
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxphys.cr_muons import draws, penalty
 from jaxphys.cr_muons.generator import Counts, Places, counts_of
+from jaxphys.cr_muons.multiplicity import log_count_of
 from jaxphys.cr_muons.parts import (
     Fakes,
     Noise,
@@ -90,7 +91,12 @@ def plan(
         settings: of the model.
     """
     mask = batch["event_mask"]
-    counts = counts_of(head, mask, jax.random.fold_in(turn.key, draws.COUNTS), settings)
+    if settings.fake_counts == "real":
+        number = batch["num_muons"]
+        counts = Counts(number, log_count_of(number))
+    else:
+        key = jax.random.fold_in(turn.key, draws.COUNTS)
+        counts = counts_of(head, mask, key, settings)
     places = place_all(counts.number, fake_budget(batch, settings))
     weight = mask * places.kept
     overflow = jnp.sum(mask) - jnp.sum(weight)

@@ -145,6 +145,45 @@ class ArrayBatches:
         return {**gathered, "weight": batch["weight"]}
 
 
+@dataclasses.dataclass
+class FirstThen:
+    """Batches of one data set for some epochs, then of another; nothing is resident.
+
+    Attributes:
+      first: of epochs 0 to `epochs` - 1.
+      then: of all later ones.
+      epochs: how many.
+    """
+
+    first: Batches
+    then: Batches
+    epochs: int
+
+    def _of(self, epoch: int) -> Batches:
+        return self.first if epoch < self.epochs else self.then
+
+    def num_batches(self, epoch: int) -> int:
+        """Returns the number of batches of an epoch."""
+        return self._of(epoch).num_batches(epoch)
+
+    def batch(self, epoch: int, index: int, part: slice) -> PyTree:
+        """Returns rows `part` of global batch `index`, as numpy arrays."""
+        return self._of(epoch).batch(epoch, index, part)
+
+    def shape_key(self, epoch: int, index: int) -> Hashable:
+        """Returns a value that is equal for batches of equal shape."""
+        return self._of(epoch).shape_key(epoch, index)
+
+    def resident(self, epoch: int) -> None:
+        """Returns None."""
+        del epoch
+
+    def expand(self, resident: PyTree, batch: PyTree) -> PyTree:
+        """Returns the batch as it is."""
+        del resident
+        return batch
+
+
 class _Stacks:
     """Random access to the stacks of batches of one epoch, for grain."""
 

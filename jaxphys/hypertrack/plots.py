@@ -53,7 +53,7 @@ def _spread(ax: Any, edges: np.ndarray, index: int, count: int) -> np.ndarray:
     # bins of very different widths shall not move their points by as different steps
     widths = np.minimum(np.diff(edges), 2 * np.median(np.diff(edges)))
     if ax.get_xscale() == "symlog":
-        widths = np.diff(edges)
+        widths = np.diff(edges) / 3
     return edges + shift * np.append(widths, widths[-1])
 
 

@@ -13,7 +13,7 @@ _PALETTE = (
     *("#3f6fd8", "#f89c20", "#2f9e72", "#964a8b", "#8c5a2b", "#17a2b8", "#c44e9b"),
     *("#7a8b1f", "#5b4fc4", "#d9772b", "#1f7a5c", "#b0549e", "#3c8dad", "#a0792c"),
 )
-_MOST_EDGES = 4000
+_MOST_EDGES = 400
 _VIEWS = (("x [mm]", "y [mm]"), ("z [mm]", "r [mm]"))
 
 
@@ -51,7 +51,7 @@ def event_display(
     caption = _caption(event, matching, min_pt, edge_index is not None)
     if not event.num_hits:
         return Picture(name, caption, reason="This event has no hits.")
-    pairs = _wrong_edges(event, edge_index, prob, threshold)
+    pairs, total = _wrong_edges(event, edge_index, prob, threshold)
     with figures.style():
         figure, axes = figures.canvas(2, 3, (15, 9.2), height_ratios=[1.5, 1])
         for row, (x, y) in enumerate(_coordinates(event.position)):
@@ -73,7 +73,8 @@ def event_display(
         axes[0, 0].set_title(f"truth: {int(wanted.sum())} tracks")
         fakes = int(matching.fake.sum())
         axes[0, 1].set_title(f"found: {found}, fakes of all momenta: {fakes}")
-        few = "" if edge_index is None else f", {len(pairs[0]):,} wrong edges drawn"
+        few = "" if edge_index is None else f", {total:,} wrong edges"
+        few += f" ({len(pairs[0])} drawn)" if total > len(pairs[0]) else ""
         axes[0, 2].set_title(f"missed: {int(wanted.sum()) - found}{few}")
     return Picture(name, caption, figure)
 
@@ -139,18 +140,19 @@ def _wrong_edges(
     edge_index: np.ndarray | None,
     prob: np.ndarray | None,
     threshold: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the ends of kept edges between different tracks, at most some of them."""
+) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+    """Returns ends of some kept edges between different tracks, and their number."""
     none = np.zeros(0, int)
     if edge_index is None or prob is None:
-        return none, none
+        return (none, none), 0
     graph = kept_graph(edge_index, prob, event.num_hits, threshold)
     row = np.repeat(np.arange(event.num_hits), np.diff(graph.indptr))
     same = (event.label[row] == event.label[graph.column]) & (event.label[row] >= 0)
     wrong = np.flatnonzero(~same & (row < graph.column))
-    if len(wrong) > _MOST_EDGES:
+    total = len(wrong)
+    if total > _MOST_EDGES:
         wrong = np.sort(np.random.default_rng(0).choice(wrong, _MOST_EDGES, False))
-    return row[wrong], graph.column[wrong]
+    return (row[wrong], graph.column[wrong]), total
 
 
 def _segments(ax, x, y, pairs: tuple[np.ndarray, np.ndarray]) -> None:
@@ -160,7 +162,8 @@ def _segments(ax, x, y, pairs: tuple[np.ndarray, np.ndarray]) -> None:
         return
     a, b = (np.stack([x[p], y[p]], axis=1) for p in pairs)
     lines = LineCollection(
-        list(np.stack([a, b], axis=1)), colors=WRONG, linewidths=0.8, alpha=0.6
-    )
+        list(np.stack([a, b], axis=1)), colors=WRONG, linewidths=0.8, alpha=0.6,
+        zorder=1.5,
+    )  # fmt: skip
     lines.set_rasterized(True)
     ax.add_collection(lines)

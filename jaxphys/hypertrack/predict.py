@@ -194,6 +194,7 @@ def load(
         options=options,
     )
     facts = {**found, "step": progress.step, "phase": progress.phase}
+    facts["joint_step"] = progress.extra.get("joint_step")
     return Predictor(tracker, {**facts, "history": progress.history})
 
 

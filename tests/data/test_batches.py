@@ -219,3 +219,15 @@ def test_reader_that_is_left_early_does_not_hang():
     for first, _, _ in b.read_stacks(data, 0, plan, whole_batch):
         assert first == 0
         break
+
+
+def test_first_then_gives_each_epoch_the_batches_of_its_data_set():
+    one, other = source(10, 4), source(30, 4)
+    both = b.FirstThen(one, other, 2)
+    assert [both.num_batches(e) for e in range(4)] == [3, 3, 8, 8]
+    for epoch, own in ((1, one), (2, other)):
+        assert both.shape_key(epoch, 0) == own.shape_key(epoch, 0)
+        assert both.resident(epoch) is None
+        expected = seen_by_the_step(own, epoch, 1)
+        for name, array in seen_by_the_step(both, epoch, 1).items():
+            np.testing.assert_array_equal(array, expected[name])

@@ -10,6 +10,7 @@ import pytest
 from experiments.hypertrack import __main__ as main
 from experiments.hypertrack.config import Config
 from jaxphys.hypertrack.event_source import open_events, sample_prefix
+from jaxphys.training import app
 from tests.experiments.commands import run_mode
 
 SMALL = [
@@ -120,11 +121,13 @@ def test_voxels_are_trained_and_described_for_every_number_of_cells(tmp_path, ca
         rfactor_end=1.0,
         report_events=2,
     )
-    main.voxels(config, None)
+    main.voxels(config, app.Session())
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0][-10:] for line in lines] == ["lls-50.npz", "ls-100.npz"]
-    tpr = [float(re.search(r"TPR ([\d.]+)", line)[1]) for line in lines]
-    fpr = [float(re.search(r"FPR ([\d.]+)", line)[1]) for line in lines]
+    tpr, fpr = (
+        [float(re.findall(rf"{name} ([\d.]+)", line)[0]) for line in lines]
+        for name in ("TPR", "FPR")
+    )
     assert 0 < fpr[1] < fpr[0] < tpr[1] < tpr[0] <= 1
 
 
