@@ -5,7 +5,7 @@ import json
 import pathlib
 import shutil
 import sys
-from typing import cast
+from typing import Any, cast
 
 import jax
 import tqdm
@@ -147,18 +147,18 @@ def load(config: Config, norm: FeatureNorm | None = None) -> Data:
         bad_rows="set_aside" if config.skip_bad_rows else "raise",
     )
     split = {"val_fraction": config.val_fraction, "split_seed": config.split_seed}
-    shared = {
+    shared: dict[str, Any] = {
         "index": index,
         "batch_size": config.batch_size,
         "prefetch": config.prefetch_batches,
         "workers": max(config.num_workers, 1),
         **(split if config.val_fraction else {}),
     }
-    limits = {
+    limits: dict[str, Any] = {
         "max_muons_per_event": config.max_muons_per_event,
         "max_muons_per_batch": config.max_muons_per_batch,
     }
-    own = {
+    own: dict[str, Any] = {
         "subset": "train" if config.val_fraction else "all",
         "parts": config.parts,
         "muon_budget": config.muon_budget or config.max_muons_per_batch,

@@ -222,7 +222,8 @@ def summarize(
 def _spread(events: Events) -> float:
     """Returns sum (N - mean)^2 / sum mean about the means of bins of the condition."""
     number = events.num_muons.astype(np.float64)
-    bins = metrics.condition_bins(events.primaries) @ (25, 5, 1)
+    place = metrics.condition_bins(events.primaries)
+    bins = 25 * place[:, 0] + 5 * place[:, 1] + place[:, 2]
     size = np.maximum(np.bincount(bins), 1)
     mean = np.bincount(bins, number) / size
     return float(np.sum((number - mean[bins]) ** 2) / max(number.sum(), 1.0))

@@ -1,7 +1,8 @@
-"""The simulation against numbers that it was not made from.
+"""The simulation against recorded showers and against a parametrisation.
 
-One is a set of CORSIKA showers at the surface, the other the MuonGun parametrisation
-of muon bundles of the whole primary flux.
+One is a set of CORSIKA showers at the surface; the constants of the simulation were
+fitted to half of the showers of that source, so it is no independent check. The other
+is the MuonGun parametrisation of muon bundles of the whole primary flux.
 """
 
 import csv

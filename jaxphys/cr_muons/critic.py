@@ -55,7 +55,7 @@ def pool(
     total = event_sum(values, event, number.shape[0])
     if pooling == "mean":
         return total / (n + 1)
-    top = event_max(values, event, number.shape[0], EMPTY)
+    top: Any = event_max(values, event, number.shape[0], EMPTY)
     return jnp.concatenate(
         [
             jnp.where(n > 0, top, 0),
@@ -165,7 +165,7 @@ class Critic(nn.Module):
         place = jnp.where(filled, jnp.cumsum(filled) - 1, rows)  # [B]
         chosen = jnp.nonzero(filled, size=rows, fill_value=num_events - 1)[0]
         row = jnp.append(place, rows + 1)[event]  # [M], padding beyond all rows
-        pooled = event_max(vectors, row, rows + 1, EMPTY)
+        pooled: Any = event_max(vectors, row, rows + 1, EMPTY)
         weight = (~filled).astype(conditions.dtype)
         mean = weight @ conditions / jnp.maximum(jnp.sum(weight), 1)
         of_row = jnp.concatenate([conditions[chosen], mean[None]])

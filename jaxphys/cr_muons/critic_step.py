@@ -212,7 +212,7 @@ def _penalty(
         number = jnp.sum(pairs.number > 0)
     divisor = jnp.maximum(number, 1).astype(jnp.float32)
 
-    def one_pass(one: Pass):
+    def one_pass(one: Any):  # a Pass with pairs
         muons = fakes
         if muons is None:
             muons = turns.generated(turn, one, gen_params, settings).muons

@@ -100,7 +100,7 @@ def place_all(number: jax.Array, budget: int) -> Places:
     return over_parts(lambda n: place(n, budget), number)
 
 
-def slots_of(shape: tuple[int, int]) -> jax.Array:
+def slots_of(shape: tuple[int, ...]) -> jax.Array:
     """Returns the number of each event in the global batch, [D, B] int32."""
     return jnp.arange(shape[0] * shape[1], dtype=jnp.int32).reshape(shape)
 

@@ -87,7 +87,9 @@ def muons_of(arrays: Mapping[str, Any], num_events: int, prefix: str = "") -> An
     event = np.asarray(arrays[f"{prefix}batch_index"], np.int32)
     number = np.bincount(event, minlength=num_events).astype(np.int32)
     features = jnp.asarray(arrays[f"{prefix}muons"])
-    return parts.Muons(features[None], jnp.asarray(event)[None], number[None])
+    return parts.Muons(
+        features[None], jnp.asarray(event)[None], jnp.asarray(number)[None]
+    )
 
 
 def replay_critic(golden: Golden) -> Outputs:
@@ -120,13 +122,14 @@ def pairs_of(
     names = ("real", "fake", "batch")
     real, fake, event = (arrays[f"pair_{n}_index"].astype(np.int32) for n in names)
     pad = (0, (len(event) if places is None else places) - len(event))
-    return penalty.Pairs(
+    found = (
         np.pad(real, pad),
         np.pad(fake, pad),
         np.pad(event, pad, constant_values=num_events),
         np.bincount(event, minlength=num_events).astype(np.int32),
         np.arange(num_events, dtype=np.int32),
     )
+    return penalty.Pairs(*map(jnp.asarray, found))
 
 
 def replay_penalty(golden: Golden) -> Outputs:

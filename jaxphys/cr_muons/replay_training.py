@@ -51,7 +51,7 @@ def replay_training(golden: Golden) -> Outputs:
     after = to_state_dict(state.params, settings)
     outputs |= {f"param_after/{name}": array for name, array in after.items()}
     outputs[f"param_after/{EMA_NAME}"] = state.extra["score_ema"]
-    return outputs | _optimizers(state, settings)
+    return {**outputs, **_optimizers(state, settings)}
 
 
 def nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

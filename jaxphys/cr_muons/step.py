@@ -122,7 +122,7 @@ def begin(state: TrainState, batch: Batch, settings: GanSettings) -> Begun:
         )
     head = parts.heads(params["generator"], batch["conditions"], settings)
     looks = critic_step.looks_of(state.extra["score_ema"])
-    zeros = dict.fromkeys(critic_step.METRICS, jnp.float32(0))
+    zeros = {str(name): jnp.zeros(()) for name in critic_step.METRICS}
     carried = critic_step.CriticState(
         params["critic"], opt_state["critic"], looks, zeros
     )
@@ -207,7 +207,7 @@ def _critic_gradient(
 ) -> Callable[[jax.Array | int, critic_step.CriticState], Any]:
     """Returns the function (number, state of the critic) -> gradient and more."""
     adapted = settings.adaptive_critic
-    lambda_gp = state.extra["lambda_gp"] if adapted else settings.lambda_gp
+    lambda_gp: Any = state.extra["lambda_gp"] if adapted else settings.lambda_gp
 
     def gradient(number, carried):
         turn = turns.turn_of(key, draws, number)

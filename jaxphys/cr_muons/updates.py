@@ -88,5 +88,5 @@ def apply(
 
 def averaged(mean: PyTree, params: PyTree, step: jax.Array, decay: float) -> PyTree:
     """Returns the running mean of parameters after a step; short-lived at first."""
-    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda m, p: decay * m + (1 - decay) * p, mean, params)
+    keep = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda m, p: keep * m + (1 - keep) * p, mean, params)

@@ -40,7 +40,7 @@ def write(
         weights: see `predict.load`.
     """
     folder = pathlib.Path(folder)
-    tracker = predict.load(workdir, weights).tracker
+    tracker = predict.load(pathlib.Path(workdir), weights).tracker
     contents = {"network.stablehlo": network_stablehlo(tracker)}
     if tracker.transformer is not None:
         contents["transformer.stablehlo"] = transformer_stablehlo(tracker)

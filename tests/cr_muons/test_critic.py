@@ -1,5 +1,7 @@
 """The critic equals PyTorch's, and padding and order do not matter."""
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from tests.cr_muons.gan_batches import SMALL, largest_difference, make_batch
 POOLINGS = ("amax", "mean", "meanmaxsum")
 
 
-def raw_of(settings, params, batch):
+def raw_of(settings, params, batch) -> Any:
     network = critic.Critic(settings)
     muons = [leaf[0] for leaf in real_muons(batch)]
     return network.apply({"params": params}, *muons, batch["conditions"][0])
@@ -106,7 +108,8 @@ def test_one_empty_event_stands_for_all():
 
     def loss(params, muons):
         network = critic.Critic(SMALL)
-        raw = network.apply({"params": params}, *muons, batch["conditions"][0])
+        variables, conditions = {"params": params}, batch["conditions"][0]
+        raw = cast(jax.Array, network.apply(variables, *muons, conditions))
         return jnp.sum(raw * weight), raw
 
     found = [

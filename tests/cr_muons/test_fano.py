@@ -23,7 +23,9 @@ def _numbers(random, mean, k, replicas=400):
 
 def test_factors_are_variance_over_mean():
     replicas = Replicas(np.zeros((2, 4)), np.array([[1, 2, 3, 6], [0, 0, 0, 0]]))
-    np.testing.assert_allclose(replicas.fano, [np.var([1, 2, 3, 6], ddof=1) / 3, 0])
+    np.testing.assert_allclose(
+        replicas.fano, [float(np.var([1, 2, 3, 6], ddof=1)) / 3, 0]
+    )
 
 
 def test_poisson_numbers_fall_short_of_a_negative_binomial():

@@ -74,7 +74,7 @@ def test_the_split_first_layer_equals_one_of_joined_inputs():
         kernel, bias = (np.asarray(net[f"dense_{i}"][n]) for n in ("kernel", "bias"))
         x = x @ kernel + bias
         x = np.where(x > 0, x, 0.2 * x) if i < 2 else x
-    np.testing.assert_allclose(got, x, atol=2e-6)
+    np.testing.assert_allclose(np.asarray(got), x, atol=2e-6)
 
 
 def test_training_begins_with_two_muons_per_event():

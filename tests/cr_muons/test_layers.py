@@ -34,7 +34,7 @@ def test_a_normed_layer_equals_pytorch():
             norm(linear(torch.as_tensor(x))), 0.2
         )
     got = layer.apply({"params": params}, jnp.asarray(x))
-    np.testing.assert_allclose(got, reference.numpy(), atol=1e-5)
+    np.testing.assert_allclose(np.asarray(got), reference.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "spread"), [("xavier", None), ("torch", None)])

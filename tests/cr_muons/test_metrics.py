@@ -104,7 +104,7 @@ def test_yields_are_those_of_a_loop_over_bins():
 def test_bins_lie_between_the_edges():
     rows = [[10**4.9, 0, 1.9, 1399], [10**5.1, 0, 2.1, 1401], [10**6.6, 0, 41, 2601]]
     np.testing.assert_array_equal(
-        metrics.condition_bins(rows), [[0, 0, 0], [1, 1, 1], [4, 4, 4]]
+        metrics.condition_bins(np.array(rows)), [[0, 0, 0], [1, 1, 1], [4, 4, 4]]
     )
 
 
@@ -112,7 +112,7 @@ def test_features_are_those_of_a_loop_over_events():
     events = _events(np.random.default_rng(4), 60)
     found = metrics.event_features(events)
     rows = []
-    for i in np.flatnonzero(events.num_muons):
+    for i in map(int, np.flatnonzero(events.num_muons)):
         energy, x, y = events.rows(i, i + 1).muons.astype(np.float64).T
         r = np.hypot(x, y)
         e0, zenith, mass, depth = events.primaries[i].astype(np.float64)

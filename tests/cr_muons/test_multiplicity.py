@@ -1,5 +1,7 @@
 """Numbers of muons: rounding, the negative binomial law, its draws."""
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +46,7 @@ def test_draws_have_mean_and_variance_of_the_law():
     assert number.shape == (4, count // 4)
     assert number.mean() == pytest.approx(mean, rel=0.03)
     assert number.var() == pytest.approx(mean + mean**2 / shape, rel=0.06)
-    law = stats.nbinom(shape, shape / (shape + mean))
+    law = cast(Any, stats.nbinom(shape, shape / (shape + mean)))
     assert np.mean(number == 0) == pytest.approx(law.pmf(0), abs=0.005)
 
 

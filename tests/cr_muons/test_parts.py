@@ -52,7 +52,7 @@ def test_turning_keeps_energy_and_radius():
     one, other = flat(plain), flat(turned)
     np.testing.assert_allclose(one[:, 0], other[:, 0], atol=1e-6)
     radius = [np.hypot(f[:, 1], f[:, 2]) for f in (one, other)]
-    np.testing.assert_allclose(*radius, atol=1e-6)
+    np.testing.assert_allclose(radius[0], radius[1], atol=1e-6)
     assert np.abs(one[:, 1] - other[:, 1]).max() > 1e-3
 
 

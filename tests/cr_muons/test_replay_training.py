@@ -1,6 +1,7 @@
 """Recorded training steps are reproduced."""
 
 import pathlib
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,8 @@ def test_golden_file_replays_within_tolerance(path):
 
 
 def test_names_become_trees():
-    assert nested({"a/0/x": 1, "a/0/y": 2, "b": 3}) == {
+    arrays: dict[str, Any] = {"a/0/x": 1, "a/0/y": 2, "b": 3}
+    assert nested(arrays) == {
         "a": {"0": {"x": 1, "y": 2}},
         "b": 3,
     }

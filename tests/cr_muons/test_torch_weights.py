@@ -18,7 +18,7 @@ def test_weights_survive_the_round_trip(head):
     settings = SMALL.replace(score_head=head, init_weights="torch")
     params = step.initial_params(jax.random.key(0), settings)
     named = to_state_dict(params, settings)
-    named[EMA_NAME] = np.float32(1)
+    named[EMA_NAME] = np.asarray(1, np.float32)
     assert largest_difference(from_state_dict(named, settings), params) == 0
 
 

@@ -62,5 +62,7 @@ def test_the_averaged_weights_forget_the_start_quickly():
     for step in range(200):
         mean = updates.averaged(mean, {"w": jnp.ones(1)}, jnp.int32(step), 0.999)
     assert float(mean["w"][0]) > 0.99
-    late = updates.averaged({"w": jnp.zeros(1)}, {"w": jnp.ones(1)}, 10**6, 0.9)
+    late = updates.averaged(
+        {"w": jnp.zeros(1)}, {"w": jnp.ones(1)}, jnp.int32(10**6), 0.9
+    )
     assert float(jax.tree.leaves(late)[0][0]) == pytest.approx(0.1)

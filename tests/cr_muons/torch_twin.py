@@ -63,6 +63,8 @@ class ScalableGenerator(nn.Module):
 class ScalableCritic(nn.Module):
     """Muons and conditions -> score of every event (head "ema_tanh")."""
 
+    _score_norm_ema: torch.Tensor
+
     def __init__(self, features=3, cond=4):
         super().__init__()
         self.register_buffer("_score_norm_ema", torch.tensor(1.0))

@@ -1,6 +1,9 @@
 """Statistics of one graph, and how those of several graphs are folded."""
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,7 +17,8 @@ def run(x, weight, train, variables=None):
     (scale, shift), found = layer.apply(
         variables, x, train, weight, mutable=[COLLECTION]
     )
-    return x * scale[None] + shift[None], found.get(COLLECTION), variables
+    stats: Any = found.get(COLLECTION)
+    return x * scale[None] + shift[None], stats, variables
 
 
 def test_rows_count_as_often_as_their_weight_says():
@@ -55,5 +59,5 @@ def test_folding_equals_one_graph_after_the_other_without_padding(calls):
         for call in range(calls):
             expected = 0.9 * expected + 0.1 * new[call, k]
     found = {"mean": tuple(np.float32(a) for a in new)}
-    got = fold_moments({"mean": np.float32(old)}, found, weight)
+    got = fold_moments({"mean": np.float32(old)}, found, jnp.asarray(weight))
     np.testing.assert_allclose(got["mean"], expected, rtol=1e-5)

@@ -1,6 +1,7 @@
 """Evaluation in chunks equals evaluation at once."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,7 +16,7 @@ def both(net, chunk, **options):
     variables = net.init(jax.random.key(0), graph, False)
     changed = jax.tree.map(lambda a: a + 0.2, dict(variables.get("batch_stats", {})))
     variables = {"params": variables["params"], "batch_stats": changed}
-    expected = net.apply(variables, graph, False)
+    expected: Any = net.apply(variables, graph, False)
     position, edges = graph["position"], graph["edge_index"]
     got = chunked.edge_outputs(net, variables, position, edges, chunk=chunk, **options)
     return expected, got

@@ -152,7 +152,11 @@ def test_no_edges_no_tracks():
     none = np.zeros((2, 0), int)
     for hits in (0, 5):
         found = cluster(
-            none, np.zeros(0), np.zeros((hits, 3)), ClusterSettings(), truth_masks([])
+            none,
+            np.zeros(0),
+            np.zeros((hits, 3)),
+            ClusterSettings(),
+            truth_masks(np.zeros(0, int)),
         )
         assert (found.labels == -1).all()
         assert (found.rounds, found.trials, len(found.sets)) == (0, 0, 0)

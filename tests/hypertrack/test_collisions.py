@@ -26,8 +26,7 @@ class FakeRecord:
         return {211: 1.0, 22: 0.0, 2112: 0.0}[code]
 
     def nextBatch(self, count, errors):
-        import awkward as ak
-
+        ak = pytest.importorskip("awkward")
         rng = np.random.default_rng(self.seeds[-1])
         momentum = rng.normal(0, 2, (3, 3))
         momentum[:2, :2] += 5 * np.sign(momentum[:2, :2])

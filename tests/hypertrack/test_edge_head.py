@@ -1,5 +1,7 @@
 """Kinds of edge heads."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,10 +24,10 @@ def setting(kind):
 @pytest.mark.parametrize("kind", EDGE_TYPES)
 def test_some_edges_have_the_logits_they_have_among_all(kind):
     head, variables, latents, edges = setting(kind)
-    everything = head.apply(variables, latents, edges, False)
+    everything: Any = head.apply(variables, latents, edges, False)
     some = slice(5, 30)
     ends = edges.source[some], edges.destination[some]
-    got = head.apply(variables, latents, *ends, method="logits_of")
+    got: Any = head.apply(variables, latents, *ends, method="logits_of")
     np.testing.assert_allclose(got, everything[some], atol=1e-5)
 
 
@@ -33,8 +35,8 @@ def test_some_edges_have_the_logits_they_have_among_all(kind):
 def test_only_the_asymmetric_head_tells_directions_apart(kind):
     head, variables, latents, edges = setting(kind)
     ends = edges.source, edges.destination
-    one = head.apply(variables, latents, *ends, method="logits_of")
-    other = head.apply(variables, latents, *ends[::-1], method="logits_of")
+    one: Any = head.apply(variables, latents, *ends, method="logits_of")
+    other: Any = head.apply(variables, latents, *ends[::-1], method="logits_of")
     assert np.allclose(one, other, atol=1e-5) == (kind != "asymmetric")
 
 

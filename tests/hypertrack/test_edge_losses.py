@@ -18,7 +18,7 @@ from tests.hypertrack.net_graphs import make_graph
 
 def looped(logits, graph, tau, min_prob, most, weights):
     """The definition: one track after the other."""
-    logits, total, norm, hits = np.float64(logits), 0.0, 0.0, []
+    logits, total, norm, hits = np.asarray(logits, np.float64), 0.0, 0.0, []
     track, (source, destination) = graph["track"], graph["edge_index"]
     kept = (1 / (1 + np.exp(-logits)) > min_prob) & graph["edge_mask"]
     score = np.tanh(logits) / tau
@@ -30,7 +30,9 @@ def looped(logits, graph, tau, min_prob, most, weights):
             continue
         against = np.exp(score[a != b]).sum()
         each = np.exp(score[positive])
-        weight = np.float64(graph["hit_weight"])[own].sum() if weights else 1.0
+        weight = (
+            np.asarray(graph["hit_weight"], np.float64)[own].sum() if weights else 1.0
+        )
         total += weight * -np.mean(np.log(each / (each + against)))
         norm += weight
         hits.append(own.sum())
@@ -106,5 +108,6 @@ def test_focus_below_one_has_a_finite_gradient_at_certainty():
 
 
 def test_an_unknown_type_is_refused():
+    one = jnp.ones(1)
     with pytest.raises(ValueError, match="edge_BCE type: expected one of"):
-        edge_bce(*(jnp.ones(1),) * 4, EdgeBCE("MSE"))
+        edge_bce(one, one, one, one, EdgeBCE("MSE"))

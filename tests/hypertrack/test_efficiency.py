@@ -23,14 +23,17 @@ def make_particles(pt, eta):
 def test_the_interval_leaves_the_tails_of_the_binomial():
     for total in (1, 7, 40):
         for passed in range(total + 1):
-            low, high = efficiency.clopper_pearson(passed, total)
+            low, high = efficiency.clopper_pearson(
+                np.asarray(passed), np.asarray(total)
+            )
             tail = (1 - efficiency.ONE_SIGMA) / 2
             assert 0 <= low <= passed / total <= high <= 1
             if passed:
                 assert binom.sf(passed - 1, total, low) == pytest.approx(tail)
             if passed < total:
                 assert binom.cdf(passed, total, high) == pytest.approx(tail)
-    assert efficiency.clopper_pearson(0, 0) == (0, 1)
+    none = np.asarray(0)
+    assert efficiency.clopper_pearson(none, none) == (0, 1)
 
 
 def test_bins_count_what_passes_and_empty_bins_have_no_value():

@@ -25,7 +25,7 @@ def plain(params, stats, x, graph, degree, aggregation):
         return rows
 
     source, destination = graph["edge_index"][:, graph["edge_mask"]]
-    x = np.float64(x)
+    x = np.asarray(x, np.float64)
     i, j = x[destination], x[source]
     norm = np.linalg.norm(j - i, axis=1, keepdims=True)
     dot = np.sum(i * j, 1, keepdims=True)

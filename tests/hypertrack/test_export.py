@@ -1,6 +1,7 @@
 """Exported programs give the numbers of the nets; PyTorch takes the weights."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -68,7 +69,7 @@ def test_the_program_of_the_transformer_takes_sets_of_any_size():
         x = rng.normal(size=(sets, rows, 10)).astype(np.float32)
         mask = np.arange(rows)[None] < rng.integers(3, rows + 1, (sets, 1))
         variables = {"params": tracker.transformer_params}
-        expected = TRANSFORMER.apply(variables, x, x[:, :pivots], mask)
+        expected: Any = TRANSFORMER.apply(variables, x, x[:, :pivots], mask)
         found = program.call(x, x[:, :pivots], mask)
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -121,7 +122,7 @@ def test_pytorch_takes_the_state_dict_and_finds_the_same_logits():
     graph = make_graph(hits=25)
     edges = torch.from_numpy(graph["edge_index"]).long()
     latents = twin.encode(torch.from_numpy(graph["position"]), edges)
-    expected = net.apply(tracker.variables, graph, False)
+    expected: Any = net.apply(tracker.variables, graph, False)
     np.testing.assert_allclose(
         twin.decode(latents, edges).detach(), expected.logits, rtol=1e-3, atol=2e-3
     )

@@ -81,9 +81,10 @@ def test_hit_counts_and_parts_of_matches(tables):
 
 
 def test_costs_show_the_power_of_growth():
-    hits = np.array([1000, 4000, 2000])
-    seconds = {"graph": 1e-6 * hits, "net": 1e-9 * hits**2.0}
-    left, right = drawn(plots.stage_costs(hits, seconds, hits * 2**20)).axes
+    hits = [1000, 4000, 2000]
+    seconds = {"graph": [1e-6 * n for n in hits], "net": [1e-9 * n**2 for n in hits]}
+    peaks = [n * 2**20 for n in hits]
+    left, right = drawn(plots.stage_costs(hits, seconds, peaks)).axes
     texts = left.get_legend_handles_labels()[1]
     assert texts == ["graph: slope 1.0", "net: slope 2.0"]
     np.testing.assert_allclose(

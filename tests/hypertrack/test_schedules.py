@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from jaxphys.hypertrack.schedules import learning_rates
@@ -19,7 +20,7 @@ FORMULAS = {
 @pytest.mark.parametrize("name", FORMULAS)
 @pytest.mark.parametrize("count", [0, 3, 10, 13, 1000, 123457])
 def test_rate_is_that_of_its_formula(name, count):
-    got = float(learning_rates(name, RATE, PERIOD)(count))
+    got = np.asarray(learning_rates(name, RATE, PERIOD)(count)).item()
     assert got == pytest.approx(RATE * FORMULAS[name](count), rel=2e-6)
 
 

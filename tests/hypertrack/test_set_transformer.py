@@ -1,5 +1,7 @@
 """The set transformer: order, padding, size."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ MASK = jnp.arange(7)[None] < jnp.array([[7], [5]])
 PARAMS = TRANSFORMER.init(jax.random.key(2), ROWS, PIVOTS, MASK)
 
 
-def run(rows, pivots, mask, pivot_mask=None):
+def run(rows, pivots, mask, pivot_mask=None) -> Any:
     return TRANSFORMER.apply(PARAMS, rows, pivots, mask, pivot_mask)
 
 
