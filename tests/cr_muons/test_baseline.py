@@ -10,6 +10,8 @@ from jaxphys.cr_muons.events import make_events
 from jaxphys.cr_muons.metrics import log_energy, radius
 from jaxphys.cr_muons.simulation import simulate
 
+pytestmark = pytest.mark.slow  # compiles whole steps
+
 
 @pytest.fixture(scope="module")
 def fitted():

@@ -21,6 +21,7 @@ def raw_of(settings, params, batch) -> Any:
     return network.apply({"params": params}, *muons, batch["conditions"][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_padding_and_order_within_an_event_do_not_matter(pooling):
     settings = SMALL.replace(critic_pooling=pooling)
@@ -92,6 +93,7 @@ def test_the_running_mean_counts_weights_and_has_no_gradient():
     assert np.all(jax.grad(ema)(raw) == 0)
 
 
+@pytest.mark.slow
 def test_one_empty_event_stands_for_all():
     batch = make_batch(2, events=60, places=30, mean=0.3)
     assert (batch["num_muons"] == 0).sum() > 20

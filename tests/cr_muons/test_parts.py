@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxphys.cr_muons import generator, parts
 from tests.cr_muons.gan_batches import SMALL, cut, make_batch
@@ -26,6 +27,7 @@ def flat(found):
     return np.asarray(found.muons.features)[real]
 
 
+@pytest.mark.slow
 def test_the_budget_does_not_change_a_muon():
     batch = make_batch()
     few, many = fakes(batch, 64), fakes(batch, 200)

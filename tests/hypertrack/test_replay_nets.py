@@ -8,6 +8,8 @@ import pytest
 from jaxphys.equivalence.golden import compare, read
 from jaxphys.hypertrack.replay_nets import CASES, track_of_hits
 
+pytestmark = pytest.mark.slow  # compiles whole steps
+
 FILES = [
     "gnn_forward__one_node",
     "gnn_forward__small_sum_relu",

@@ -15,6 +15,8 @@ from jaxphys.hypertrack.edge_losses import EdgeBCE
 from jaxphys.hypertrack.optimizer import make_optimizer
 from tests.hypertrack.net_graphs import FAST, SMALL, make_graph, micrographs, stack
 
+pytestmark = pytest.mark.slow  # compiles whole steps
+
 OPTIMIZER = make_optimizer("AdamW", 0.01)
 KEY = jax.random.key(7)
 # an untrained net says about 0.5 of every edge
