@@ -53,6 +53,7 @@ class Config(TrainingConfig):
         "tb_sync_interval": "a copy of --workdir by the tool of your site",
         "tb_io": "a copy of --workdir by the tool of your site",
         "detect_anomaly": "the environment variable JAX_DEBUG_NANS",
+        "profile_steps": "jax.profiler around a call of your own",
         "print_file_contents": "--mode=prepare --check_only",
         "preflight_muon_threshold": "--max_muons_per_event",
         "val_interval": "--eval_every",

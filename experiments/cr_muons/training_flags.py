@@ -155,7 +155,3 @@ class TrainingConfig(RunConfig):
         4096, "generated muons of an event at most", unit="muons", minimum=1,
         change="structural",
     )  # fmt: skip
-    profile_steps: int = option(
-        0, "write a profile of so many steps after the first evaluation; 0: none",
-        unit="steps", minimum=0,
-    )  # fmt: skip
