@@ -53,11 +53,22 @@ def normal_of(bits: jax.Array) -> jax.Array:
     return jnp.sqrt(2.0).astype(jnp.float32) * jax.lax.erf_inv(centred)
 
 
-def event_normal(key: jax.Array, parts: int, events: int, width: int) -> jax.Array:
-    """Returns normal noise of every event, [D, B, W]."""
-    return jax.random.normal(key, (parts * events, width)).reshape(parts, events, width)
+def event_normal(key: jax.Array, slots: jax.Array, width: int) -> jax.Array:
+    """Returns normal noise of events, [D, B, W], for their slots [D, B]."""
+    return normal_of(_event_bits(key, slots, width))
 
 
-def event_uniform(key: jax.Array, parts: int, events: int) -> jax.Array:
-    """Returns a number in [0, 1) for every event, [D, B]."""
-    return jax.random.uniform(key, (parts * events,)).reshape(parts, events)
+def event_uniform(key: jax.Array, slots: jax.Array) -> jax.Array:
+    """Returns a number in [0, 1) for every event, [D, B], for their slots [D, B]."""
+    return uniform_of(_event_bits(key, slots, 1)[..., 0])
+
+
+def _event_bits(key: jax.Array, slots: jax.Array, words: int) -> jax.Array:
+    """Returns random uint32 words of events, [D, B, W].
+
+    They follow from the slot and not from the place in the array: a pass over some
+    parts of a batch draws what a pass over all of them draws.
+    """
+    slot = slots.reshape(-1)
+    bits = muon_bits(key, slot, jnp.zeros_like(slot), words)
+    return bits.reshape(*slots.shape, words)

@@ -157,12 +157,8 @@ def draw_noise(
     key: jax.Array, slots: jax.Array, places: Places, settings: GanSettings
 ) -> Noise:
     """Draws the noise of the generated events of one turn."""
-    parts, events = slots.shape
     z_global = draws.event_normal(
-        jax.random.fold_in(key, draws.Z_GLOBAL),
-        parts,
-        events,
-        settings.latent_dim_global,
+        jax.random.fold_in(key, draws.Z_GLOBAL), slots, settings.latent_dim_global
     )
     bits = local_noise(key, slots, places, draws.Z_LOCAL, settings.latent_dim_local)
     turn = None

@@ -122,7 +122,7 @@ def pairs_of(
     parts, events = batch["num_muons"].shape
     key = jax.random.fold_in(turn.key, draws.PAIRS)
     alpha = draws.event_uniform(
-        jax.random.fold_in(turn.key, draws.ALPHA), parts, events
+        jax.random.fold_in(turn.key, draws.ALPHA), slots_of((parts, events))
     )
     # events without places count neither as real nor as generated
     real, fake = batch["num_muons"], plan.places.number

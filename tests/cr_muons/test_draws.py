@@ -40,6 +40,20 @@ def test_the_ends_of_the_uniform_are_finite_normals():
 
 
 def test_noise_of_events_does_not_depend_on_the_cut_into_parts():
-    one = draws.event_normal(KEY, 1, 12, 3).reshape(12, 3)
-    four = draws.event_normal(KEY, 4, 3, 3).reshape(12, 3)
-    np.testing.assert_array_equal(one, four)
+    slots = jnp.arange(12, dtype=jnp.int32).reshape(4, 3)
+    for draw in (
+        lambda s: draws.event_normal(KEY, s, 3),
+        lambda s: draws.event_uniform(KEY, s),
+    ):
+        four = np.asarray(draw(slots)).reshape(12, -1)
+        np.testing.assert_array_equal(
+            draw(slots.reshape(1, 12))[0].reshape(12, -1), four
+        )
+        np.testing.assert_array_equal(draw(slots[2:3])[0].reshape(3, -1), four[6:9])
+        assert len(np.unique(four)) == four.size
+
+
+def test_noise_of_events_is_normal():
+    x = np.asarray(draws.event_normal(KEY, jnp.arange(20_000)[None], 4))[0]
+    assert stats.kstest(x.reshape(-1), "norm").pvalue > 1e-3
+    assert np.abs(np.corrcoef(x.T) - np.eye(4)).max() < 0.03

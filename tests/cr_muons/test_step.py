@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from jaxphys.cr_muons import step
 from jaxphys.cr_muons.settings import RECOMMENDED
@@ -65,7 +66,9 @@ def test_passes_give_the_gradients_of_one_pass(head):
         of_passes = settings.replace(grad_accum_steps=passes)
         run = jax.jit(functools.partial(step.step_and_gradients, settings=of_passes))
         found.append(run(state, batch, KEY)[2])
-    assert largest_difference(found[1], found[0]) < 1e-5
+    # the bias of the score has next to no gradient: real minus generated events
+    one, four = (ravel_pytree(gradients)[0] for gradients in found)
+    assert largest_difference(four, one) < 1e-6
 
 
 @pytest.mark.slow
