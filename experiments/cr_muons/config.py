@@ -203,6 +203,10 @@ class Config(TrainingConfig):
     report_events: int = option(
         100_000, "held-out events that the report compares", unit="events", minimum=100
     )
+    report_seed: int = option(
+        100, "seed of the conditions that are simulated for the report",
+        unit="1", minimum=0,
+    )  # fmt: skip
     weights: str = option(
         "best", "weights that are reported and used", choices=("best", "last")
     )
@@ -233,6 +237,11 @@ class Config(TrainingConfig):
         super().__post_init__()
         if self.infiles and self.data:
             raise ValueError("--data and --infiles are given both")
+        if self.report_seed == self.data_seed and not (self.data or self.infiles):
+            raise ValueError(
+                f"--report_seed={self.report_seed}: is --data_seed, so that the report "
+                "would compare at primaries of the training"
+            )
         if self.multiplicity_epochs and not self.detach_multiplicity:
             raise ValueError("--multiplicity_epochs: needs --detach_multiplicity")
         number, _, unit = self.eval_every.partition(" ")

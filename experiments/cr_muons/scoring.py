@@ -19,7 +19,6 @@ from jaxphys.cr_muons.evaluation import Closure, Reference, Sampler
 from jaxphys.cr_muons.events import Events
 from jaxphys.training import app
 
-_SEED = 100  # of the held-out conditions; those of training have other seeds
 _BASELINE_EVENTS = 400_000
 
 
@@ -34,7 +33,10 @@ def report_run(
       found: the run's own events; None: the truth is all of --data.
       history: of the run's evaluations.
     """
-    generator = prediction.load(config.workdir, config.weights)
+    generator, seed = (
+        prediction.load(config.workdir, config.weights),
+        config.report_seed,
+    )
     with session.stage("held-out truth"):
         reference = _reference(config, found)
     samplers: dict[str, Sampler] = {}
@@ -45,20 +47,20 @@ def report_run(
             fitted = fit_baseline(found.train.events(_BASELINE_EVENTS))
         samplers["regression"] = fitted.sample
     begin = time.monotonic()
-    generator.sample(_truth(reference).primaries, seed=_SEED + 1)
+    generator.sample(_truth(reference).primaries, seed=seed + 1)
     generating = time.monotonic() - begin  # programs are compiled in it
     with session.stage("closure"):
-        model, closure = _compare(reference, generator.sample)
+        model, closure = _compare(reference, generator.sample, seed)
     others, columns = {}, {}
     for name, sampler in samplers.items():
         with session.stage(f"closure of {name}"):
-            others[name], compared = _compare(reference, sampler)
+            others[name], compared = _compare(reference, sampler, seed)
         columns[name] = compared
     further = {}
     for place in config.extra_data:
         truth = data.events_of(config, place)
         further[pathlib.Path(place).stem] = evaluation.compare_events(
-            truth, generator.sample(truth.primaries, seed=_SEED)
+            truth, generator.sample(truth.primaries, seed=seed)
         )
     reference_rows = []
     if config.reference:
@@ -109,7 +111,7 @@ def _reference(config: Config, found: data.Data | None) -> Reference | Events:
     if config.sources:
         return found.val.events(config.report_events)
     return evaluation.make_reference(
-        config.report_events, _SEED, data.population(config)
+        config.report_events, config.report_seed, data.population(config)
     )
 
 
@@ -117,12 +119,14 @@ def _truth(reference: Reference | Events) -> Events:
     return reference if isinstance(reference, Events) else reference.truth
 
 
-def _compare(reference: Reference | Events, sampler: Sampler) -> tuple[Events, Closure]:
+def _compare(
+    reference: Reference | Events, sampler: Sampler, seed: int
+) -> tuple[Events, Closure]:
     """Returns the generated events and how they compare."""
-    model = sampler(_truth(reference).primaries, _SEED)
+    model = sampler(_truth(reference).primaries, seed)
     if isinstance(reference, Events):
         return model, evaluation.compare_events(reference, model)
-    return model, evaluation.compare(reference, sampler, _SEED)
+    return model, evaluation.compare(reference, sampler, seed)
 
 
 def _source(config: Config, found: data.Data | None) -> str:
@@ -133,7 +137,9 @@ def _source(config: Config, found: data.Data | None) -> str:
             f"validation showers of {','.join(config.sources)}: they chose the best "
             "weights, but were not trained on"
         )
-    return f"{config.report_events:,} events simulated for this, seed {_SEED}"
+    return (
+        f"{config.report_events:,} events simulated for this, seed {config.report_seed}"
+    )
 
 
 def _in_words(closure: Closure) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from jaxphys.config import RunConfig, option
-from jaxphys.hypertrack import optimizer, schedules
+from jaxphys.hypertrack import optimizer, reduction, schedules
 from jaxphys.hypertrack.clustering import ClusterSettings
 from jaxphys.hypertrack.inference import ALGORITHMS
 from jaxphys.hypertrack.predict import NETS
@@ -100,8 +100,8 @@ class Config(RunConfig):
         maximum=0.99, change="structural",
     )  # fmt: skip
     reduce: str = option(
-        "track", "what is left out: tracks, or whole vertices",
-        choices=("track", "vertex"), change="structural",
+        "track", "what a graph keeps: random tracks, whole vertices, or a sector in "
+        "azimuth at full density", choices=reduction.MODES, change="structural",
     )  # fmt: skip
     period: float = option(
         1.0, "probability that an iteration takes a new event", unit="1",

@@ -255,7 +255,7 @@ def _largest_graph(config: Config, event: Event, model: VoxelModel) -> np.ndarra
     """Returns hits, edges and tracks that no graph of an event exceeds in practice."""
     cells = model.cells(event.position)
     whole = event.num_hits, count_edges(model, cells), event.num_tracks
-    if config.reduce == "vertex":
+    if config.reduce != "track":
         return np.array(whole)
     mean = config.rfactor_end * event.num_tracks
     tracks = mean + 6 * np.sqrt(mean) + 10

@@ -31,7 +31,7 @@ class DrawSettings:
         rfactor_start: smallest fraction of the pile-up to keep.
         rfactor_end: largest one; each graph draws its own in between.
         noise_ratio: mean fraction of noise hits; negative as in the data.
-        reduce: "track" or "vertex", see `jaxphys.hypertrack.reduction.reduce`.
+        reduce: one of `jaxphys.hypertrack.reduction.MODES`.
         period: probability that a graph takes a new event rather than the one of the
             iteration before.
         seed: of all draws.

@@ -1,4 +1,4 @@
-"""Sub-events of lower pile-up: some of the tracks of an event, and noise to match."""
+"""Sub-events: tracks of an event, fewer or in a sector, and noise to match."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxphys.hypertrack.events import Event
 
-MODES = ("track", "vertex")
+MODES = ("track", "vertex", "sector")
 _VERTEX_BIT = 52  # the bits above number the collision that a particle comes from
 
 
@@ -26,7 +26,9 @@ def reduce(
         noise_ratio: mean fraction of noise among the hits, below 1; negative takes
             that of the event.
         rng: all draws come from it.
-        mode: "track" keeps random tracks, "vertex" all tracks of random vertices.
+        mode: "track" keeps random tracks, "vertex" all tracks of random vertices;
+            "sector" those that follow each other in azimuth, so that a small graph
+            has the density of the whole event, and noise of the same sector.
 
     Returns:
         The kept tracks in random order: hits sorted by track, noise last; weights
@@ -42,13 +44,16 @@ def reduce(
     if mode not in MODES:
         raise ValueError(f"reduce: expected one of {MODES}, got {mode!r}")
     ratio = event.noise_fraction if noise_ratio < 0 else noise_ratio
-    chosen = _choose_tracks(event, rfactor, rng, mode)
     rows, offsets = event.track_hits()
+    noise = np.flatnonzero(event.label < 0)
+    if mode == "sector":
+        chosen, noise = _choose_sector(event, rows, offsets, noise, rfactor, rng)
+    else:
+        chosen = _choose_tracks(event, rfactor, rng, mode)
     count = np.diff(offsets)[chosen]
     new_label = np.repeat(np.arange(len(chosen)), count)
     starts = np.cumsum(count) - count
     signal = rows[(offsets[:-1][chosen] - starts)[new_label] + np.arange(count.sum())]
-    noise = np.flatnonzero(event.label < 0)
     if ratio < 1:  # an event of noise alone keeps all of it
         wanted = rng.poisson(len(signal) * ratio / (1 - ratio))
         noise = rng.choice(noise, min(int(wanted), len(noise)), replace=False)
@@ -78,6 +83,26 @@ def _choose_tracks(event, rfactor, rng, mode):
     number = _draw_number(len(present), rfactor, rng)
     kept = rng.permutation(present)[:number]
     return rng.permutation(np.flatnonzero(np.isin(vertex, kept)))
+
+
+def _choose_sector(event, rows, offsets, noise, rfactor, rng):
+    """Returns rows of the particles of a random sector, and the noise within it."""
+    num_tracks = event.num_tracks
+    if num_tracks == 0:
+        return np.zeros(0, np.int64), noise
+    x, y = event.position[:, 0].astype(np.float64), event.position[:, 1]
+    direction = np.stack([x, y]) / np.maximum(np.hypot(x, y), 1e-9)
+    mean = np.add.reduceat(direction[:, rows], offsets[:-1], axis=1)
+    azimuth = np.arctan2(mean[1], mean[0])
+    number = _draw_number(num_tracks, rfactor, rng)
+    order = np.argsort(azimuth, kind="stable")
+    first = int(rng.integers(num_tracks))
+    chosen = order[(first + np.arange(number)) % num_tracks]
+    if number < num_tracks:
+        start, end = azimuth[chosen[0]], azimuth[order[(first + number) % num_tracks]]
+        width = (end - start) % (2 * np.pi)
+        noise = noise[(np.arctan2(y, x)[noise] - start) % (2 * np.pi) < width]
+    return rng.permutation(chosen), noise
 
 
 def _draw_number(total, rfactor, rng):

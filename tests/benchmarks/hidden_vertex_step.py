@@ -266,10 +266,10 @@ def measure_epoch(store, batch_size, on_device):
     }
 
 
-def show_epochs(store, batch_size):
+def show_epochs(store, batch_size, places):
     """Measures an epoch for each place of the data, in a process of its own."""
     found = {}
-    for place in ("host", "device"):
+    for place in places:
         command = [sys.executable, "-m", "tests.benchmarks.hidden_vertex_step"]
         command += [f"--measure={place}", f"--store={store}"]
         command += [f"--batch_sizes={batch_size}"]
@@ -303,6 +303,7 @@ def main():
     parser.add_argument("--batch_sizes", default="32,256")
     parser.add_argument("--rounds", type=int, default=7, help="0: no comparison")
     parser.add_argument("--epoch_events", type=int, default=0, help="0: no epochs")
+    parser.add_argument("--places", default="host,device", help="of the epochs' data")
     parser.add_argument("--folder", default="", help="keeps the stores")
     parser.add_argument("--workers", type=int, default=2, help="processes of prepare")
     parser.add_argument("--cores", default="0,1")
@@ -336,7 +337,7 @@ def main():
             print(f"batch {sizes[0]}: {ratio:.1f}x (target {TARGET:g})")
         if args.epoch_events:
             store = make_store(folder, path, args.epoch_events, args.workers)
-            everything["epoch"] = show_epochs(store, sizes[0])
+            everything["epoch"] = show_epochs(store, sizes[0], args.places.split(","))
     print(json.dumps(everything))
 
 

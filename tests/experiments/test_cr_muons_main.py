@@ -187,6 +187,8 @@ def test_settings_that_do_not_go_together_are_refused():
         Config(rotate_output=True, feature_norm="log_radius")
     with pytest.raises(ValueError, match="given both"):
         Config(data="a", infiles=("b",))
+    with pytest.raises(ValueError, match="primaries of the training"):
+        Config(workdir="w", data_seed=100)
 
 
 @pytest.mark.slow

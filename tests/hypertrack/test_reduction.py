@@ -16,7 +16,7 @@ from tests.hypertrack.event_sets import random_event, require_same
     st.integers(0, 50),
     st.floats(0.01, 1),
     st.floats(-1, 0.9),
-    st.sampled_from(["track", "vertex"]),
+    st.sampled_from(["track", "vertex", "sector"]),
 )
 def test_a_sub_event_holds_whole_tracks_and_noise_of_the_event(seed, rfactor, nu, mode):
     event = random_event(seed % 5)
@@ -135,3 +135,23 @@ def test_arguments_out_of_range_are_refused(arguments, message):
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match=message):
         reduce(random_event(0), rfactor, ratio, rng, *rest[1:])
+
+
+def test_a_sector_has_the_density_of_the_event():
+    event = random_event(0, num_tracks=400, num_noise=4000)
+    share, spans, noise = [], [], []
+    for seed in range(40):
+        part = reduce(event, 0.25, -1, np.random.default_rng(seed), "sector")
+        mean = np.zeros((part.num_tracks, 2))
+        xy = part.position[:, :2] / np.hypot(*part.position[:, :2].T)[:, None]
+        signal = part.label >= 0
+        np.add.at(mean, part.label[signal], xy[signal])
+        azimuth = np.sort(np.arctan2(mean[:, 1], mean[:, 0]))
+        gaps = np.diff(azimuth, append=azimuth[0] + 2 * np.pi)
+        spans.append(1 - gaps.max() / (2 * np.pi))
+        share.append(part.num_tracks / event.num_tracks)
+        noise.append((~signal).sum() / (event.label < 0).sum())
+    # as much of the circle, and of its noise, as of the tracks
+    assert np.mean(share) == pytest.approx(0.25, abs=0.02)
+    assert np.mean(spans) == pytest.approx(0.25, abs=0.03)
+    assert np.mean(noise) == pytest.approx(0.25, abs=0.05)
