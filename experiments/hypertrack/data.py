@@ -27,7 +27,7 @@ from jaxphys.hypertrack.event_source import (
 from jaxphys.hypertrack.events import Event
 from jaxphys.hypertrack.graph_batches import GraphBatches, buckets_for
 from jaxphys.hypertrack.graph_draws import DrawSettings, GraphDraws
-from jaxphys.hypertrack.graphs import Bucket, choose_buckets
+from jaxphys.hypertrack.graphs import Bucket, buckets_up_to, choose_buckets
 from jaxphys.hypertrack.predict import VOXEL_FILE
 from jaxphys.hypertrack.reduction import reduce
 from jaxphys.hypertrack.voxel_training import gather_tracks, train_voxels
@@ -233,10 +233,10 @@ def train_batches(config: Config, events: Chosen, model: VoxelModel) -> GraphBat
 def _choose_buckets(
     config: Config, draws: GraphDraws, events: Chosen, model: VoxelModel
 ) -> tuple[Bucket, ...]:
-    """Returns sizes of the first graphs, and one that holds any graph.
+    """Returns sizes of the first graphs, and larger ones up to any graph's.
 
-    The last one is compiled only if a graph needs it: a run must not end at an
-    unusually large event.
+    Those are compiled only if a graph needs them: a run must not end at an unusually
+    large event.
     """
     one = config.buckets == 1
     found = buckets_for(
@@ -248,7 +248,7 @@ def _choose_buckets(
     some = np.linspace(0, len(events) - 1, min(len(events), _SIZED_GRAPHS))
     sizes = [_largest_graph(config, events[int(i)], model) for i in some]
     largest = choose_buckets(np.max(sizes, axis=0)[None], fractions=(1.0,), overflow=0)
-    return tuple(b for b in found if b.edges < largest[0].edges) + largest
+    return buckets_up_to(found, largest[0])
 
 
 def _largest_graph(config: Config, event: Event, model: VoxelModel) -> np.ndarray:

@@ -150,6 +150,21 @@ def choose_buckets(
     return tuple(dict.fromkeys(found))
 
 
+def buckets_up_to(
+    buckets: Sequence[Bucket], largest: Bucket, factor: float = 1.5
+) -> tuple[Bucket, ...]:
+    """Returns buckets with further ones above, each `factor` larger, up to `largest`.
+
+    Only those that a graph needs are compiled. Without steps in between, the first
+    graph above the usual sizes would be padded to any size: a step took 32 GB for a
+    graph of 2.
+    """
+    found = [b for b in buckets if b.edges < largest.edges]
+    while found and found[-1].edges * factor < largest.edges:
+        found.append(_bucket(*(factor * size for size in found[-1])))
+    return (*found, largest)
+
+
 def _bucket(nodes, edges, tracks):
     return Bucket(_up(nodes + 1, _NODES), _up(edges, _EDGES), _up(tracks, _TRACKS))
 

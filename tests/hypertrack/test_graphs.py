@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jaxphys.hypertrack.candidates import candidate_graph
 from jaxphys.hypertrack.graphs import (
     Bucket,
+    buckets_up_to,
     choose_buckets,
     empty_graph,
     find_bucket,
@@ -126,6 +127,20 @@ def test_small_graphs_take_small_buckets():
 
 def test_buckets_are_the_same_for_nearly_the_same_sample():
     assert choose_buckets(SAMPLE) == choose_buckets(SAMPLE[::-1])
+
+
+def test_a_graph_above_the_usual_sizes_is_not_padded_to_any_size():
+    usual = choose_buckets(SAMPLE, overflow=0)
+    largest = Bucket(60_000, 3_000_000, 6_000)
+    found = buckets_up_to(usual, largest)
+    assert found[: len(usual)] == usual
+    assert found[-1] == largest
+    edges = np.array([bucket.edges for bucket in found[len(usual) - 1 :]])
+    assert np.all(edges[1:] > edges[:-1])
+    assert np.all(edges[1:] <= 1.6 * edges[:-1])
+    above = find_bucket(found, (150, 2 * usual[-1].edges, 40), 1)
+    assert above.edges < 5 * usual[-1].edges
+    assert buckets_up_to((largest,), usual[0]) == (usual[0],)
     assert choose_buckets(SAMPLE, overflow=0) == choose_buckets(SAMPLE)[:-1]
 
 
