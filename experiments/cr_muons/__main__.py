@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from experiments.cr_muons import data
 from experiments.cr_muons.config import Config
 from experiments.cr_muons.scoring import report_run
-from experiments.cr_muons.task import BEST, make_task
+from experiments.cr_muons.task import best_of, make_task
 from jaxphys.cr_muons import corsika
 from jaxphys.cr_muons import export as exports
 from jaxphys.cr_muons import predict as prediction
@@ -23,7 +23,9 @@ from jaxphys.training import app
 
 def train(config: Config, session: app.Session) -> None:
     """Reads or simulates events, trains, compares with held-out truth and reports."""
-    begun = app.find_checkpoint(config, BEST)  # said before all work if it is wrong
+    begun = app.find_checkpoint(
+        config, best_of(config)
+    )  # said before all work if it is wrong
     config = data.with_parts(config)
     folder = app.open_workdir(config)
     with session.stage("data"):

@@ -207,6 +207,11 @@ class Config(TrainingConfig):
         100, "seed of the conditions that are simulated for the report",
         unit="1", minimum=0,
     )  # fmt: skip
+    best_by: str = option(
+        "w1_sum", "which figure of the validation the best weights have least: summed "
+        "Wasserstein distances, or area of a classifier, true against generated",
+        choices=("w1_sum", "classifier_auc"), change="structural",
+    )  # fmt: skip
     weights: str = option(
         "best", "weights that are reported and used", choices=("best", "last")
     )

@@ -20,7 +20,6 @@ from jaxphys.data.batches import FirstThen
 from jaxphys.training import phases
 from jaxphys.training.task import Progress, Task, TrainState
 
-BEST = ("val_w1_sum", "min")
 # The same noise in every evaluation, so that its scalars follow the weights alone.
 _EVAL_KEY = 20_260_119
 _AUGMENT = 7_001  # folded into the key of a step
@@ -69,6 +68,11 @@ def batch_metrics(batch: Mapping[str, jax.Array]) -> dict[str, Any]:
     }
 
 
+def best_of(config: Config) -> tuple[str, str]:
+    """Returns the figure of the evaluations that chooses the weights, and "min"."""
+    return f"val_{config.best_by}", "min"
+
+
 def make_task(config: Config, data: Data, params: Any = None) -> Task:
     """Builds the task of a run.
 
@@ -111,7 +115,7 @@ def make_task(config: Config, data: Data, params: Any = None) -> Task:
         return generated(config, settings, step.sampling_params(state), batch)
 
     def advance(progress: Progress, scalars: Mapping[str, float]) -> Progress:
-        progress = phases.track_best(*BEST)(progress, scalars)
+        progress = phases.track_best(*best_of(config))(progress, scalars)
         if progress.round >= epochs:
             progress = progress.replace(phase="train")
         if 0 < config.train_steps <= progress.step:
@@ -125,7 +129,7 @@ def make_task(config: Config, data: Data, params: Any = None) -> Task:
         init=init,
         train_step=train_step,
         eval_step=eval_step,
-        summarize=lambda found: summarize(data.norm, found),
+        summarize=lambda found: summarize(config, data.norm, found),
         histograms=lambda found: histograms(data.norm, found),
         train_data=FirstThen(data.numbers, data.train, epochs)
         if epochs
@@ -135,7 +139,7 @@ def make_task(config: Config, data: Data, params: Any = None) -> Task:
         advance=advance,
         enter_phase=lambda state, phase: pretraining.begin_adversarial(state),
         after_eval=keep_best,
-        best=BEST,
+        best=best_of(config),
         announce=lambda progress, entry: announce(config, progress, entry),
     )
 
@@ -197,7 +201,7 @@ def pairs_of_events(
 
 
 def summarize(
-    norm: FeatureNorm, batches: Sequence[Mapping[str, np.ndarray]]
+    config: Config, norm: FeatureNorm, batches: Sequence[Mapping[str, np.ndarray]]
 ) -> dict[str, float]:
     """Returns how far generated events are from true ones.
 
@@ -205,10 +209,13 @@ def summarize(
       val_w1_n, val_w1_logE, val_w1_logr: Wasserstein distances of log10(1 + N),
       log10 E and log10 r; val_w1_sum: their sum; val_p0_diff: difference of the
       fraction of empty events; val_fano_ratio: of the spread of N around its mean in
-      bins of the primary's energy, generated over true.
+      bins of the primary's energy, generated over true; with
+      --best_by=classifier_auc, val_classifier_auc: how well trees tell them apart.
     """
     truth, model = pairs_of_events(norm, batches)
     found = metrics.summed_wasserstein(truth, model)
+    if config.best_by == "classifier_auc":
+        found = {**found, "classifier_auc": metrics.classifier_auc(truth, model)}
     return {
         **{f"val_{name}": float(value) for name, value in found.items()},
         "val_p0_diff": metrics.empty_fraction(model) - metrics.empty_fraction(truth),
@@ -248,6 +255,8 @@ def announce(config: Config, progress: Progress, entry: Mapping[str, Any]) -> st
         f"W1 N {entry['val_w1_n']:.4f} E {entry['val_w1_logE']:.4f} "
         f"r {entry['val_w1_logr']:.4f}",
     ]
+    if "val_classifier_auc" in entry:
+        words.append(f"classifier {entry['val_classifier_auc']:.3f}")
     if "steps_per_second" in entry:
         rate = entry["steps_per_second"] * config.batch_size
         words.append(f"{rate / 1e3:.1f}k ev/s")

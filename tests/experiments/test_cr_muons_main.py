@@ -194,12 +194,17 @@ def test_settings_that_do_not_go_together_are_refused():
 @pytest.mark.slow
 def test_interrupted_run_ends_in_the_same_weights(simulated, tmp_path):
     common = [*SMALL, f"--data={simulated}", "--adaptive_critic", "--w_ma_low=1e9"]
+    common += ["--best_by=classifier_auc"]
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     run(*common, "--checkpoint_every=3 steps", f"--workdir={straight}")
     run(*common, "--checkpoint_every=3 steps", f"--workdir={broken}")
     run("--resume=6", f"--workdir={broken}")
     for one, other in zip(weights(straight), weights(broken), strict=True):
         np.testing.assert_array_equal(one, other)
+    areas = [entry["val_classifier_auc"] for entry in history(straight)]
+    assert all(0.5 < area <= 1 for area in areas)  # after eight steps
+    _, progress = Checkpointer(straight / "checkpoints", read_only=True).read_latest()
+    assert progress.extra["best_value"] == min(areas)
 
 
 @pytest.mark.slow
