@@ -263,8 +263,7 @@ def _member(numbers: Mapping[str, Any]) -> dict[str, float]:
 
 def main() -> None:
     """Runs the mode that the flags ask for."""
-    if not {"--nohuge_pages", "--huge_pages=false"} & set(sys.argv):
-        huge_pages.start_again("experiments.gdynet", sys.argv[1:])
+    huge_pages.start_again("experiments.gdynet", sys.argv[1:])
     app.run(
         Config,
         {

@@ -17,17 +17,16 @@ Batch = Mapping[str, jax.Array]
 
 
 def multiplicity_loss(
-    params: PyTree, batch: Batch, events: jax.Array, settings: GanSettings
+    head: jax.Array, batch: Batch, events: jax.Array, settings: GanSettings
 ) -> jax.Array:
     """Returns the sum of the multiplicity loss over `events`.
 
     Args:
-        params: of the generator; its multiplicity_net is read.
+        head: output of the multiplicity network, [D, B, 1 or 2].
         batch: some parts of a batch.
         events: number of events of the whole batch.
         settings: of the model.
     """
-    head = parts.heads(params, batch["conditions"], settings)
     each = multiplicity.loss(head, batch["num_muons"], settings)
     return jnp.sum(jnp.where(batch["event_mask"] > 0, each, 0)) / events
 
@@ -49,7 +48,8 @@ def update_multiplicity(
     def one_pass(batch):
         def loss(net):
             found = {**params, "multiplicity_net": net}
-            return multiplicity_loss(found, batch, events, settings)
+            head = parts.heads(found, batch["conditions"], settings)
+            return multiplicity_loss(head, batch, events, settings)
 
         return jax.value_and_grad(loss)(params["multiplicity_net"])
 
@@ -93,10 +93,11 @@ def gradient(
 
     def one_pass(one: Pass):
         def loss(found):
+            # once for both losses: two would be differentiated one after the other
+            again = parts.heads(found, one.batch["conditions"], settings)
             counts = one.plan.counts
             if settings.multiplicity == "deterministic":
                 # the same numbers, with a gradient through log10(N + 1)
-                again = parts.heads(found, one.batch["conditions"], settings)
                 fresh = predicted_log_count(again, settings)
                 counts = counts._replace(log_count=fresh)
             planned = one._replace(plan=one.plan._replace(counts=counts))
@@ -109,7 +110,7 @@ def gradient(
             g_loss = -jnp.sum(score * one.plan.weight) / total
             m_loss = jnp.zeros_like(g_loss)
             if joint:
-                m_loss = multiplicity_loss(found, one.batch, events, settings)
+                m_loss = multiplicity_loss(again, one.batch, events, settings)
             return g_loss + m_loss, (g_loss, m_loss, after)
 
         slope = jax.value_and_grad(loss, has_aux=True)

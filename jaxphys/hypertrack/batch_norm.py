@@ -5,13 +5,14 @@ changing the running statistics: the graphs of a step are evaluated side by side
 their moments are folded in the order in which the graphs would have come one by one.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxphys.nn.masked_batch_norm import moments
+from jaxphys.nn.masked_batch_norm import Moments, moments
 
 PyTree = Any
 COLLECTION = "moments"
@@ -34,7 +35,11 @@ class GraphBatchNorm(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, train: bool, weight: jax.Array
+        self,
+        x: jax.Array,
+        train: bool,
+        weight: jax.Array,
+        found: Moments | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Returns scale and shift, [A] each; x * scale + shift is normalised.
 
@@ -42,6 +47,7 @@ class GraphBatchNorm(nn.Module):
             x: [R, A].
             train: with the moments of these rows; else with the running statistics.
             weight: how often a row counts, [R]; 0 for padding.
+            found: the moments, where they are known.
         """
         size = self.features
         gamma = self.param("scale", nn.initializers.ones, (size,))
@@ -49,7 +55,7 @@ class GraphBatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, (size,))
         var = self.variable("batch_stats", "var", jnp.ones, (size,))
         if train:
-            found = moments(x, weight)
+            found = moments(x, weight) if found is None else found
             unbiased = found.count / jnp.maximum(found.count - 1, 1)
             self.sow(COLLECTION, "mean", jax.lax.stop_gradient(found.mean))
             self.sow(COLLECTION, "var", jax.lax.stop_gradient(found.var * unbiased))
@@ -58,6 +64,58 @@ class GraphBatchNorm(nn.Module):
             centre, variance = mean.value, var.value
         scale = gamma * jax.lax.rsqrt(variance + self.eps)
         return scale, beta - centre * scale
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def silu_with_moments(
+    x: jax.Array, weight: jax.Array, again: bool
+) -> tuple[jax.Array, Moments]:
+    """Returns silu(x) and its moments, with few arrays kept for the backward pass.
+
+    Args:
+        x: [R, A].
+        weight: see `moments`, [R]; no gradient goes there.
+        again: whether x alone is kept, which is best for the result of a product of
+            matrices; a sum that XLA would form again from its terms, and keep those,
+            is not: the sigmoid and the rows are kept instead.
+    """
+    return _silu_forward(x, weight, again)[0]
+
+
+def _silu_forward(x: jax.Array, weight: jax.Array, again: bool) -> Any:
+    sigmoid = jax.nn.sigmoid(x)
+    rows = x * sigmoid
+    count = jnp.sum(weight)
+    divisor = jnp.where(count > 0, count, 1)
+    mean = _weighted_sum(weight, rows) / divisor
+    variance = _weighted_sum(weight, (rows - mean[None]) ** 2) / divisor
+    kept = (x,) if again else (sigmoid, rows)
+    return (rows, Moments(mean, variance, count)), (kept, weight, mean, divisor)
+
+
+def _weighted_sum(weight: jax.Array, x: jax.Array) -> jax.Array:
+    # as a product, the weights are not repeated for every feature in memory
+    return jnp.matmul(weight, x, precision=jax.lax.Precision.HIGHEST)
+
+
+def _silu_backward(again: bool, saved: Any, gradient: Any) -> Any:
+    kept, weight, mean, divisor = saved
+    of_rows, of_moments = gradient
+    if again:
+        # by the tangent: the compiler would find the sigmoid of the forward pass
+        # again and keep it
+        sigmoid = 0.5 + 0.5 * jnp.tanh(0.5 * kept[0])
+        rows = kept[0] * sigmoid
+    else:
+        sigmoid, rows = kept
+    # the variance is stationary in the mean
+    change = of_moments.mean[None] + 2 * of_moments.var[None] * (rows - mean[None])
+    slope = sigmoid + rows * (1 - sigmoid)
+    found = (of_rows + (weight / divisor)[:, None] * change) * slope
+    return found, jnp.zeros_like(weight)
+
+
+silu_with_moments.defvjp(_silu_forward, _silu_backward)
 
 
 def fold_moments(

@@ -25,15 +25,44 @@ AGGREGATIONS = ("mean", "sum", "max")
 
 
 def pair_terms(low: jax.Array, high: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the products [U, F] and the distances [U, 1] of two sets of rows.
+    """Returns the products [U, F] and the distances [U] of two sets of rows.
 
     The gradient of the distance of a row from itself is 0.
     """
     difference = high - low
-    square = jnp.sum(difference * difference, 1, keepdims=True)
+    square = jnp.sum(difference * difference, 1)
     apart = square > 0
     distance = jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0)
     return low * high, distance
+
+
+@jax.custom_vjp
+def terms_of_pairs(
+    x: jax.Array, low: jax.Array, high: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns `pair_terms` of the rows of x [N, F]; the rows are not kept."""
+    return pair_terms(take(x, low), take(x, high))
+
+
+def _terms_forward(x: jax.Array, low: jax.Array, high: jax.Array) -> Any:
+    product, distance = terms_of_pairs(x, low, high)
+    return (product, distance), (x, low, high, distance)
+
+
+def _terms_backward(saved: Any, gradient: Any) -> Any:
+    x, low, high, distance = saved
+    of_product, of_distance = gradient
+    apart = distance > 0
+    pull = jnp.where(apart, of_distance / jnp.where(apart, distance, 1), 0)[:, None]
+    # low - high, not high - low: XLA would keep that array of the forward pass
+    at_low, at_high = take(x, low), take(x, high)
+    to_low = of_product * at_high + pull * (at_low - at_high)
+    to_high = of_product * at_low - pull * (at_low - at_high)
+    found = jnp.zeros_like(x).at[low].add(to_low, mode="promise_in_bounds")
+    return found.at[high].add(to_high, mode="promise_in_bounds"), None, None
+
+
+terms_of_pairs.defvjp(_terms_forward, _terms_backward)
 
 
 class EdgeConv(nn.Module):
@@ -87,13 +116,20 @@ class EdgeConv(nn.Module):
         at_destination = matmul(x, own - other, self.dtype) - degree
         return at_destination, matmul(x, other, self.dtype) + degree
 
-    def shared(self, kernel: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+    def shared(
+        self, kernel: jax.Array, x: jax.Array, low: jax.Array, high: jax.Array
+    ) -> jax.Array:
         """Returns what both directions of pairs have in common, [U, M]."""
         width = self.in_features
-        product, distance = pair_terms(low, high)
+        product, distance = terms_of_pairs(x, low, high)
         # the scalar product is the sum of the products: one more row for all of them
         factor = kernel[2 * width : 3 * width] + kernel[3 * width + 1][None]
-        return matmul(product, factor, self.dtype) + distance * kernel[3 * width][None]
+        along = jnp.matmul(
+            distance[:, None],
+            kernel[3 * width][None],
+            precision=jax.lax.Precision.HIGHEST,
+        )
+        return matmul(product, factor, self.dtype) + along
 
     def __call__(
         self, x: jax.Array, relative_degree: jax.Array, graph: Topology, train: bool
@@ -109,7 +145,7 @@ class EdgeConv(nn.Module):
 
         def product(kernel: jax.Array) -> jax.Array:
             destination, source = self.ends(kernel, x, relative_degree)
-            shared = self.shared(kernel, take(x, graph.low), take(x, graph.high))
+            shared = self.shared(kernel, x, graph.low, graph.high)
             ends = graph.at_destination(destination) + graph.at_source(source)
             return ends + graph.of_pair(shared)
 
@@ -167,9 +203,8 @@ class EdgeConv(nn.Module):
 
         def product(kernel: jax.Array) -> jax.Array:
             at_destination, at_source = self.ends(kernel, x, relative_degree)
-            low, high = take(x, source), take(x, destination)
             ends = take(at_destination, destination) + take(at_source, source)
-            return ends + self.shared(kernel, low, high)
+            return ends + self.shared(kernel, x, source, destination)
 
         found: Any = self.edge(product, False, jnp.ones(source.shape))
         return found

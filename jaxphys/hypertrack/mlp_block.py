@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 
-from jaxphys.hypertrack.batch_norm import GraphBatchNorm
+from jaxphys.hypertrack.batch_norm import GraphBatchNorm, silu_with_moments
 from jaxphys.nn.initializers import linear_bias, linear_kernel
 from jaxphys.nn.mlp import ACTIVATIONS
 
@@ -162,6 +162,10 @@ class MLPBlock(nn.Module):
         for number, linear in enumerate(self.linear):
             found = linear(found)
             if number < len(self.norm):
-                rows = activate(found)
-                found = Normed(rows, *self.norm[number](rows, train, weight))
+                if train and self.activation == "silu":
+                    again = number > 0 or not callable(x)
+                    rows, known = silu_with_moments(found, weight, again)
+                else:
+                    rows, known = activate(found), None
+                found = Normed(rows, *self.norm[number](rows, train, weight, known))
         return found

@@ -14,6 +14,7 @@ OLDEST = (2, 35)  # glibc that knows it
 _KERNEL = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _MARK = "JAXPHYS_HUGE_PAGES"  # of a process that was started again already
 _TUNABLES = "GLIBC_TUNABLES"
+_OFF = {"--nohuge_pages", "--huge_pages=false"}
 
 
 def environment(
@@ -38,12 +39,14 @@ def environment(
 
 
 def start_again(module: str, arguments: Sequence[str]) -> None:
-    """Replaces this process by one on huge pages, where that is possible.
+    """Replaces this process by one on huge pages, where that is possible and wanted.
 
     Args:
       module: that `python -m` runs.
-      arguments: of the command line.
+      arguments: of the command line; `--nohuge_pages` keeps the process.
     """
+    if _OFF & set(arguments):
+        return
     kernel = _KERNEL.read_text() if _KERNEL.is_file() else ""
     found = environment(os.environ, platform.libc_ver(), kernel)
     if found is None:

@@ -4,7 +4,9 @@ Command: `python -m tests.benchmarks.cr_muons_step --original=model.py` (two min
 where the file is training/model.py of briedel/cr_muons at bdff8ed; without it the twin
 in tests/cr_muons is measured. Both sides take the same batches of 4096 events in one
 process on the same cores and alternate; medians of wall and CPU time are printed. The
-generator of both begins with two muons in every event. The last line of JSON holds all.
+generator of both begins with two muons in every event. Both are on huge pages, as the
+command line puts our side, or with `--nohuge_pages` on small ones. The last line of
+JSON holds all.
 """
 
 import argparse
@@ -13,7 +15,10 @@ import importlib.util
 import json
 import os
 import statistics
+import sys
 import time
+
+from jaxphys.training import huge_pages
 
 EVENTS = 4096
 TARGET = 2.0
@@ -179,7 +184,9 @@ def main():
     parser.add_argument(
         "--names", default="sgd_nogp_cs5,sgd_gp_cs5,adam_gp_cs5,adam_gp_cs1"
     )
+    parser.add_argument("--nohuge_pages", action="store_true")
     args = parser.parse_args()
+    huge_pages.start_again("tests.benchmarks.cr_muons_step", sys.argv[1:])
     os.sched_setaffinity(0, [int(core) for core in args.cores.split(",")])
     import torch
 

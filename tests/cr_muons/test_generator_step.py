@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxphys.cr_muons import generator_step, step
+from jaxphys.cr_muons import generator_step, parts, step
 from tests.cr_muons.gan_batches import SMALL, cut, largest_difference, make_batch
 
 SPLIT = SMALL.replace(train_recipe="split", lr=0.01)
@@ -39,11 +39,10 @@ def test_the_loss_is_the_mean_over_real_events():
     batch = make_batch()
     params = step.initial_params(jax.random.key(0), SMALL)["generator"]
     mask = jnp.zeros((1, 24)).at[0, 3].set(1)
+    heads = parts.heads(params, batch["conditions"], SMALL)
     got = generator_step.multiplicity_loss(
-        params, {**batch, "event_mask": mask}, jnp.float32(1), SMALL
+        heads, {**batch, "event_mask": mask}, jnp.float32(1), SMALL
     )
     target = np.log10(float(batch["num_muons"][0, 3]) + 1)
-    from jaxphys.cr_muons import parts
-
-    head = float(parts.heads(params, batch["conditions"], SMALL)[0, 3, 0])
+    head = float(heads[0, 3, 0])
     np.testing.assert_allclose(float(got), (head - target) ** 2, rtol=1e-4, atol=1e-7)

@@ -44,3 +44,12 @@ def test_process_is_replaced_by_the_same_command(monkeypatch):
     assert not rest
     assert command == [path, "-m", "experiments.gdynet", "--epochs=2"]
     assert env == {"X": "1"}
+
+
+@pytest.mark.parametrize("switch", ["--nohuge_pages", "--huge_pages=false"])
+def test_process_is_kept_where_huge_pages_are_switched_off(monkeypatch, switch):
+    calls = []
+    monkeypatch.setattr(huge_pages.os, "execve", lambda *a: calls.append(a))
+    monkeypatch.setattr(huge_pages, "environment", lambda *a: {"X": "1"})
+    huge_pages.start_again("experiments.gdynet", ["--epochs=2", switch])
+    assert calls == []
