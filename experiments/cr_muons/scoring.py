@@ -44,7 +44,8 @@ def report_run(
         samplers[pathlib.Path(name).name] = prediction.load(name).sample
     if config.baseline and found is not None:
         with session.stage("regression baseline"):
-            fitted = fit_baseline(found.train.events(_BASELINE_EVENTS))
+            # all events, also those that the adversarial training leaves out
+            fitted = fit_baseline(found.numbers.events(_BASELINE_EVENTS))
         samplers["regression"] = fitted.sample
     begin = time.monotonic()
     generator.sample(_truth(reference).primaries, seed=seed + 1)

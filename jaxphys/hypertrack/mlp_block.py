@@ -164,7 +164,8 @@ class MLPBlock(nn.Module):
             if number < len(self.norm):
                 if train and self.activation == "silu":
                     again = number > 0 or not callable(x)
-                    rows, known = silu_with_moments(found, weight, again)
+                    both: Any = silu_with_moments(found, weight, again)
+                    rows, known = both
                 else:
                     rows, known = activate(found), None
                 found = Normed(rows, *self.norm[number](rows, train, weight, known))
