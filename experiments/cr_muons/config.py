@@ -179,8 +179,8 @@ class Config(TrainingConfig):
     )  # fmt: skip
 
     huge_pages: bool = option(
-        True, "let glibc use transparent huge pages (Linux; up to a third less CPU time "
-        "for a step)",
+        True, "let glibc use transparent huge pages (Linux; up to a third less CPU "
+        "time for a step)",
     )  # fmt: skip
 
     # simulation
