@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxphys.cr_muons.event_max import event_max
+from jaxphys.cr_muons.event_max import event_max, event_max_of
 from jaxphys.cr_muons.layers import Dense, NormedDense
 from jaxphys.cr_muons.multiplicity import finite_or_zero, log_count_of
 from jaxphys.cr_muons.settings import GanSettings
@@ -20,6 +20,7 @@ WIDTHS = (64, 128)
 EMA_DECAY = 0.99
 EMA_LEAST = 0.1
 _WORTHWHILE = 0.75  # of the rows, below which leaving out empty events pays
+_BLOCK = 4096  # muons whose layers stay in the cache of a CPU
 
 
 def pooled_width(settings: GanSettings) -> int:
@@ -42,16 +43,13 @@ def pool(
         values: [M, K], of every muon.
         event: [M] int32, B for padding.
         number: [B] int32, muons of each event.
-        pooling: "amax": largest, -1e9 for no muon. "mean": the sum over n + 1.
-            "meanmaxsum": largest (0 for no muon), mean, sum over sqrt(n + 1), and
-            log10(n + 1).
+        pooling: "mean": the sum over n + 1. "meanmaxsum": largest (0 for no muon),
+            mean, sum over sqrt(n + 1), and log10(n + 1).
 
     Returns:
         [B, K], or [B, 3 K + 1].
     """
     n = number.astype(values.dtype)[:, None]
-    if pooling == "amax":
-        return event_max(values, event, number.shape[0], EMPTY)
     total = event_sum(values, event, number.shape[0])
     if pooling == "mean":
         return total / (n + 1)
@@ -68,7 +66,7 @@ def pool(
 
 
 class PointNet(nn.Module):
-    """Features of a muon and condition of its event -> a vector [M, 128]."""
+    """Features of a muon and condition of its event, in one row -> a vector."""
 
     settings: GanSettings
 
@@ -82,10 +80,9 @@ class PointNet(nn.Module):
             widths[1], widths[2], s.normed_critic, s.init_weights
         )
 
-    def __call__(self, features: jax.Array, conditions: jax.Array) -> jax.Array:
-        """Returns the vectors for features [M, K] and conditions [M, C]."""
-        x = jnp.concatenate([features, conditions], axis=1)
-        return finite_or_zero(self.layer_1(self.layer_0(x)))
+    def __call__(self, muons: jax.Array) -> jax.Array:
+        """Returns the vectors [M, 128] of muons [M, K + C]."""
+        return finite_or_zero(self.layer_1(self.layer_0(muons)))
 
 
 class DecisionNet(nn.Module):
@@ -136,20 +133,41 @@ class Critic(nn.Module):
             conditions: [B, C].
         """
         of_muon = jnp.take(conditions, event, axis=0, mode="clip")
-        vectors = self.point_net(features, of_muon)
-        rows = min(features.shape[0], number.shape[0])
-        if self._empty_are_equal() and rows < _WORTHWHILE * number.shape[0]:
-            return self._scores_of_filled(vectors, event, number, conditions, rows)
-        pooled = pool(vectors, event, number, self.settings.critic_pooling)
+        muons = jnp.concatenate([features, of_muon], axis=1)
+        pooling, num_events = self.settings.critic_pooling, number.shape[0]
+        if pooling != "amax":
+            vectors = self.point_net(muons)
+            pooled = pool(vectors, event, number, pooling)
+            return self.decision_net(pooled, conditions)
+        rows = min(features.shape[0], num_events)
+        if self.settings.normed_critic and rows < _WORTHWHILE * num_events:
+            return self._scores_of_filled(muons, event, number, conditions, rows)
+        pooled = self._largest(muons, event, num_events)
         return self.decision_net(pooled, conditions)
 
-    def _empty_are_equal(self) -> bool:
-        # beside entries of -1e9 a condition is nothing in float32 once it is normalised
-        return self.settings.critic_pooling == "amax" and self.settings.normed_critic
+    def _largest(
+        self, muons: jax.Array, event: jax.Array, num_events: int
+    ) -> jax.Array:
+        """Returns the largest vectors of events, -1e9 for no muon, [B, 128]."""
+        cpu = jax.default_backend() == "cpu"
+        few = muons.shape[0] <= 2 * _BLOCK  # they are in the cache as they are
+        if few or not cpu or self.is_initializing():
+            vectors = self.point_net(muons)
+            return event_max(vectors, event, num_events, EMPTY)
+        network = PointNet(self.settings, parent=None)
+        return event_max_of(
+            lambda params, rows: network.apply({"params": params}, rows),
+            self.point_net.variables["params"],
+            muons,
+            event,
+            num_events,
+            EMPTY,
+            _BLOCK,
+        )
 
     def _scores_of_filled(
         self,
-        vectors: jax.Array,
+        muons: jax.Array,
         event: jax.Array,
         number: jax.Array,
         conditions: jax.Array,
@@ -157,15 +175,17 @@ class Critic(nn.Module):
     ) -> jax.Array:
         """Scores the events with muons, and one in the place of all empty ones.
 
-        It has the mean condition of those, which makes the gradients equal too, to
-        first order in the 1e-9 that a condition is worth there.
+        Beside entries of -1e9 a condition is nothing in float32 once it is normalised,
+        so that empty events are equal. The one that stands for them has their mean
+        condition, which makes the gradients equal too, to first order in the 1e-9 that
+        a condition is worth there.
         """
         num_events = number.shape[0]
         filled = number > 0
         place = jnp.where(filled, jnp.cumsum(filled) - 1, rows)  # [B]
         chosen = jnp.nonzero(filled, size=rows, fill_value=num_events - 1)[0]
         row = jnp.append(place, rows + 1)[event]  # [M], padding beyond all rows
-        pooled: Any = event_max(vectors, row, rows + 1, EMPTY)
+        pooled = self._largest(muons, row, rows + 1)
         weight = (~filled).astype(conditions.dtype)
         mean = weight @ conditions / jnp.maximum(jnp.sum(weight), 1)
         of_row = jnp.concatenate([conditions[chosen], mean[None]])

@@ -70,6 +70,32 @@ def test_raw_scores_equal_pytorch():
     np.testing.assert_allclose(got, reference, atol=1e-5)
 
 
+@pytest.mark.parametrize("empty", [False, True])
+def test_blocks_of_muons_equal_all_at_once(monkeypatch, empty):
+    params = critic.initial_params(jax.random.key(1), SMALL)
+    batch = make_batch(1)
+    if not empty:  # else the events that stand for the empty ones
+        monkeypatch.setattr(critic, "_WORTHWHILE", 0.0)
+
+    def loss(params, features):
+        raw = raw_of(SMALL, params, {**batch, "features": features})
+        return jnp.sum(raw**2)
+
+    slopes = jax.value_and_grad(loss, (0, 1))
+    whole = slopes(params, batch["features"])
+    monkeypatch.setattr(critic, "_BLOCK", 16)
+    calls, found = [], critic.event_max_of
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return found(*arguments)
+
+    monkeypatch.setattr(critic, "event_max_of", counted)
+    blocks = slopes(params, batch["features"])
+    assert len(calls) == 1
+    assert largest_difference(blocks, whole) < 1e-4
+
+
 def test_heads_saturate_where_the_original_does():
     raw = jnp.asarray([[-1e9, -30.0, 0.0, 30.0, 1e9]])
     one, many = jnp.float32(1), jnp.float32(100)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxphys.cr_muons.event_max import event_max
+from jaxphys.cr_muons.event_max import event_max, event_max_of
 
 torch = pytest.importorskip("torch")
 EVENT = np.array([0, 0, 0, 2, 2, 3, 5, 5], np.int32)  # 5: padding
@@ -58,3 +58,36 @@ def test_padding_has_no_gradient():
 
     slope = jax.grad(total)
     assert np.all(np.asarray(slope(jnp.asarray(values())))[6:] == 0)
+
+
+@pytest.mark.parametrize("block", [1, 3, 4, 16])
+def test_blocks_of_a_network_equal_the_whole_in_value_and_both_derivatives(block):
+    x = jnp.asarray(values())  # equal entries, also across the blocks' borders
+    weight = jnp.asarray(values(1, ties=False)[:5])
+    params = {"kernel": jnp.asarray(values(2)[:4])}
+    real = jnp.asarray([[1.0], [0], [1], [1], [0]])
+
+    def network(params, rows):
+        return jnp.tanh(rows @ params["kernel"])
+
+    def whole(params, x):
+        return event_max(network(params, x), jnp.asarray(EVENT), 5, -1e9)
+
+    def blocks(params, x):
+        event = jnp.asarray(EVENT)
+        return event_max_of(network, params, x, event, 5, -1e9, block)
+
+    def derivatives(function):
+        def total(params, x):
+            top = function(params, x)
+            return jnp.sum(jnp.where(real > 0, top**3 * weight, 0))
+
+        def norm(params, x):
+            return jnp.sum(jax.grad(total, 1)(params, x) ** 2)
+
+        first = jax.grad(total, (0, 1))(params, x)
+        return function(params, x), first, jax.grad(norm, (0, 1))(params, x)
+
+    got, wanted = derivatives(blocks), derivatives(whole)
+    assert np.any(np.asarray(wanted[2][0]["kernel"]) != 0)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), got, wanted)
