@@ -18,7 +18,7 @@ from jaxphys.cr_muons.event_files import find_files, open_events
 from jaxphys.cr_muons.writers import EventWriter, write_predictions
 from jaxphys.report import Column
 from jaxphys.report.ensemble import write_ensemble
-from jaxphys.training import app, huge_pages
+from jaxphys.training import app
 
 
 def train(config: Config, session: app.Session) -> None:
@@ -191,7 +191,6 @@ def summarize(config: Config, session: app.Session) -> None:
 
 def main() -> None:
     """Runs the mode that the flags ask for."""
-    huge_pages.start_again("experiments.cr_muons", sys.argv[1:])
     app.run(
         Config,
         {

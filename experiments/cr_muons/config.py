@@ -178,11 +178,6 @@ class Config(TrainingConfig):
         "showers (CORSIKA) are carried", unit="m", minimum=0.0,
     )  # fmt: skip
 
-    huge_pages: bool = option(
-        True, "let glibc use transparent huge pages (Linux; up to a third less CPU "
-        "time for a step)",
-    )  # fmt: skip
-
     # simulation
     n_showers: int = option(
         20_000, "showers to simulate", unit="showers", minimum=1, change="structural"

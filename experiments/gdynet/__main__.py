@@ -20,7 +20,7 @@ from jaxphys.gdynet import predict as prediction
 from jaxphys.gdynet.validation import describe
 from jaxphys.report import Column
 from jaxphys.report.ensemble import write_ensemble
-from jaxphys.training import app, huge_pages
+from jaxphys.training import app
 
 
 def train(config: Config, session: app.Session) -> None:
@@ -263,7 +263,6 @@ def _member(numbers: Mapping[str, Any]) -> dict[str, float]:
 
 def main() -> None:
     """Runs the mode that the flags ask for."""
-    huge_pages.start_again("experiments.gdynet", sys.argv[1:])
     app.run(
         Config,
         {

@@ -14,7 +14,13 @@ OLDEST = (2, 35)  # glibc that knows it
 _KERNEL = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _MARK = "JAXPHYS_HUGE_PAGES"  # of a process that was started again already
 _TUNABLES = "GLIBC_TUNABLES"
+VARIABLES = (_TUNABLES, _MARK)  # that a start is told by
 _OFF = {"--nohuge_pages", "--huge_pages=false"}
+
+
+def kernel() -> str:
+    """Returns the kernel's setting of transparent huge pages, "" where it has none."""
+    return _KERNEL.read_text() if _KERNEL.is_file() else ""
 
 
 def environment(
@@ -38,20 +44,18 @@ def environment(
     return {**env, _TUNABLES: joined, _MARK: "1"}
 
 
-def start_again(module: str, arguments: Sequence[str]) -> None:
+def start_again(command: Sequence[str]) -> None:
     """Replaces this process by one on huge pages, where that is possible and wanted.
 
     Args:
-      module: that `python -m` runs.
-      arguments: of the command line; `--nohuge_pages` keeps the process.
+      command: that started this process, `sys.orig_argv`; with `--nohuge_pages` in it
+        the process stays.
     """
-    if _OFF & set(arguments):
+    if _OFF & set(command):
         return
-    kernel = _KERNEL.read_text() if _KERNEL.is_file() else ""
-    found = environment(os.environ, platform.libc_ver(), kernel)
+    found = environment(os.environ, platform.libc_ver(), kernel())
     if found is None:
         return
     sys.stdout.flush()
     sys.stderr.flush()
-    command = [sys.executable, "-m", module, *arguments]
-    os.execve(sys.executable, command, found)
+    os.execve(sys.executable, [sys.executable, *command[1:]], found)

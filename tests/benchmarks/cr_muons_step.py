@@ -186,7 +186,7 @@ def main():
     )
     parser.add_argument("--nohuge_pages", action="store_true")
     args = parser.parse_args()
-    huge_pages.start_again("tests.benchmarks.cr_muons_step", sys.argv[1:])
+    huge_pages.start_again(sys.orig_argv)
     os.sched_setaffinity(0, [int(core) for core in args.cores.split(",")])
     import torch
 

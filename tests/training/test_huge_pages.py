@@ -1,5 +1,10 @@
 """A process starts again at most once, and only where huge pages can be had."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 
 from jaxphys.training import huge_pages
@@ -39,10 +44,11 @@ def test_process_is_replaced_by_the_same_command(monkeypatch):
     calls = []
     monkeypatch.setattr(huge_pages.os, "execve", lambda *a: calls.append(a))
     monkeypatch.setattr(huge_pages, "environment", lambda *a: {"X": "1"})
-    huge_pages.start_again("experiments.gdynet", ["--epochs=2"])
-    (path, command, env), *rest = calls
+    command = ["python", "-X", "dev", "-m", "experiments.gdynet", "--epochs=2"]
+    huge_pages.start_again(command)
+    (path, again, env), *rest = calls
     assert not rest
-    assert command == [path, "-m", "experiments.gdynet", "--epochs=2"]
+    assert again == [path, *command[1:]]
     assert env == {"X": "1"}
 
 
@@ -51,5 +57,30 @@ def test_process_is_kept_where_huge_pages_are_switched_off(monkeypatch, switch):
     calls = []
     monkeypatch.setattr(huge_pages.os, "execve", lambda *a: calls.append(a))
     monkeypatch.setattr(huge_pages, "environment", lambda *a: {"X": "1"})
-    huge_pages.start_again("experiments.gdynet", ["--epochs=2", switch])
+    huge_pages.start_again(["python", "-m", "experiments.gdynet", switch])
     assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("options", "setting"),
+    [
+        (["-m", "experiments.cr_muons", "--help"], huge_pages.SETTING),
+        (["-m", "experiments.cr_muons", "--help", "--nohuge_pages"], ""),
+        (["-c", "import experiments"], ""),
+    ],
+)
+def test_a_program_starts_again_before_it_imports_much(tmp_path, options, setting):
+    if huge_pages.environment({}, platform.libc_ver(), huge_pages.kernel()) is None:
+        pytest.skip("no huge pages to be had here")
+    name = "sitecustomize"  # imported by every start of an interpreter
+    log = tmp_path / "starts"
+    (tmp_path / f"{name}.py").write_text(
+        f"import os\nopen({str(log)!r}, 'a').write("
+        "os.environ.get('GLIBC_TUNABLES', '') + '\\n')\n"
+    )
+    env = {k: v for k, v in os.environ.items() if k not in huge_pages.VARIABLES}
+    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, *options]
+    subprocess.run(command, env=env, check=False, capture_output=True, timeout=120)
+    starts = log.read_text().split("\n")[:-1]
+    assert starts == (["", setting] if setting else [""])
