@@ -247,11 +247,14 @@ def histograms(
 
 def announce(config: Config, progress: Progress, entry: Mapping[str, Any]) -> str:
     """Returns the line of an evaluation."""
+    losses = (("critic", "c", 3), ("generator", "g", 3), ("multiplicity", "m", 4))
     words = [
         f"step {progress.step}",
-        f"critic {entry.get('train_c_loss', math.nan):.3f}",
-        f"generator {entry.get('train_g_loss', math.nan):.3f}",
-        f"multiplicity {entry.get('train_m_loss', math.nan):.4f}",
+        *(
+            f"{name} {entry[f'train_{key}_loss']:.{digits}f}"
+            for name, key, digits in losses  # a phase has not all of them
+            if f"train_{key}_loss" in entry
+        ),
         f"W1 N {entry['val_w1_n']:.4f} E {entry['val_w1_logE']:.4f} "
         f"r {entry['val_w1_logr']:.4f}",
     ]

@@ -110,6 +110,11 @@ def png(figure: "Figure", dpi: int = 150) -> bytes:
     """Returns the figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     with style():
+        figure.set_dpi(dpi)
+        engine = figure.get_layout_engine()
+        if engine is not None:  # savefig would draw once more to lay out
+            engine.execute(figure)
+            figure.set_layout_engine("none")
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
