@@ -1,7 +1,7 @@
 """Batches in the order of the original program: reader batches and micro-batches.
 
 Budget packing (`jaxphys.cr_muons.batches`) is what training uses; this order is for
---micro_batching=greedy and for comparison with recorded runs.
+comparison with recorded runs.
 """
 
 import collections

@@ -204,6 +204,7 @@ def definitions(table: TrackTable) -> Picture:
 def hit_counts(table: TrackTable, size: int = 21) -> Picture:
     """Returns true against reconstructed numbers of hits of the matches."""
     from matplotlib.colors import LogNorm
+    from matplotlib.ticker import MaxNLocator
 
     name = "hit_counts"
     caption = (
@@ -230,6 +231,8 @@ def hit_counts(table: TrackTable, size: int = 21) -> Picture:
         figure.colorbar(mesh, ax=left, label="tracks")
         left.plot(edges[[0, -1]], edges[[0, -1]], color=GREY, linewidth=0.8)
         left.set(xlabel="true hits", ylabel="reconstructed hits", aspect="equal")
+        for axis in (left.xaxis, left.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
         bins = np.linspace(0.5, 1 + 1e-9, 26)
         for field, text, color in (
             ("hit_efficiency", "hit efficiency", COLORS[0]),
