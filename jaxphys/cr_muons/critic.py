@@ -155,8 +155,12 @@ class Critic(nn.Module):
             vectors = self.point_net(muons)
             return event_max(vectors, event, num_events, EMPTY)
         network = PointNet(self.settings, parent=None)
+
+        def vectors_of(params: PyTree, rows: jax.Array) -> Any:
+            return network.apply({"params": params}, rows)
+
         return event_max_of(
-            lambda params, rows: network.apply({"params": params}, rows),
+            vectors_of,
             self.point_net.variables["params"],
             muons,
             event,

@@ -82,13 +82,14 @@ def event_max_of(
     rows = jnp.pad(rows, ((0, more), (0, 0))).reshape(blocks, block, -1)
     event = jnp.pad(event, (0, more), constant_values=num_events)
     event = event.reshape(blocks, block)
-    return _of_blocks(network, num_events, empty, params, rows, event)[0][:-1]
+    found: Any = _of_blocks(network, num_events, empty, params, rows, event)
+    return found[0][:-1]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _of_blocks(network, num_events, empty, params, rows, event):
     """Returns the largest entries and how many are as large, [B + 1, K] each."""
-    one = jax.eval_shape(network, params, rows[0])
+    one: Any = jax.eval_shape(network, params, rows[0])
     shape = (num_events + 1, one.shape[1])
 
     def add(found, block):
@@ -108,8 +109,8 @@ def _of_blocks(network, num_events, empty, params, rows, event):
 
 
 def _forward_of_blocks(network, num_events, empty, params, rows, event):
-    top, ties = _of_blocks(network, num_events, empty, params, rows, event)
-    return (top, ties), (params, rows, event, top, ties)
+    found: Any = _of_blocks(network, num_events, empty, params, rows, event)
+    return found, (params, rows, event, *found)
 
 
 def _backward_of_blocks(network, num_events, empty, kept, gradients):
