@@ -131,3 +131,14 @@ def test_wrong_numbers_of_rows_are_refused():
     few = acc.add(None, acc.batch_sums(chi0[:1], chit[:1]))
     with pytest.raises(ValueError, match="two or more rows, got 1"):
         acc.scores(few)
+
+
+def test_sums_over_many_rows_keep_the_digits_of_float32():
+    rng = np.random.default_rng(5)
+    chi = rng.dirichlet([0.2, 0.3, 0.4], 20_001).astype(np.float32)
+    sums = acc.batch_sums(chi[:-1], chi[1:])
+    x, y = (a.astype(np.float64) - 1 / 3 for a in (chi[:-1], chi[1:]))
+    np.testing.assert_allclose(sums.xx, x.T @ x, rtol=5e-6)
+    np.testing.assert_allclose(sums.yy, y.T @ y, rtol=5e-6)
+    xy = np.asarray(sums.xy)
+    np.testing.assert_allclose(xy, x.T @ y, atol=5e-6 * np.abs(sums.xx).max())

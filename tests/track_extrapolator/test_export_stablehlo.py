@@ -55,7 +55,9 @@ def test_file_serves_every_batch_size(tmp_path):
     columns = random_columns(surrogate, 100)[0]
     whole = np.asarray(run(columns))
     for count in (1, 2, 37):
-        np.testing.assert_allclose(np.asarray(run(columns[:count])), whole[:count])
+        # the last rows of a batch that no vector is full of round differently
+        some = np.asarray(run(columns[:count]))
+        np.testing.assert_allclose(some, whole[:count], rtol=1e-6)
 
 
 def test_program_is_made_for_cpu_and_cuda():
