@@ -109,8 +109,8 @@ class RunConfig:
     )
     huge_pages: bool = option(
         True,
-        "on the command line: let glibc use transparent huge pages (Linux; a fifth to "
-        "half of the time of a step on CPUs)",
+        "on the command line: let glibc use transparent huge pages (Linux; up to half "
+        "less time of a step on CPUs)",
     )
     traceback: bool = option(False, "show where in the program an error arose")
     plain_log: bool = option(False, "plain progress lines even on a terminal")

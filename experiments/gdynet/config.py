@@ -194,6 +194,7 @@ class Config(RunConfig):
         1.0, "--device_data keeps frames on the device up to this size", unit="GB",
         minimum=0.0,
     )  # fmt: skip
+
     # analysis
     time_unit: float = option(
         0.0, "time from frame to frame; 0: that of the case, or 1", unit="1",
