@@ -21,6 +21,7 @@ from jaxphys.numerics.inverse_sqrt import (
     absolute_and_sign,
     inverse_sqrt,
     product,
+    product_of_rows,
     singular_value_sum,
     symmetric,
 )
@@ -75,7 +76,7 @@ def _covariances(x, y, weight, count) -> Covariances:
     divisor = jnp.maximum(count - 1, 1)
     wx, wy = x * weight[:, None], y * weight[:, None]
     pairs = ((wx, x), (wx, y), (wy, y))
-    return Covariances(*(product(a.T, b) / divisor for a, b in pairs))
+    return Covariances(*(product_of_rows(a, b) / divisor for a, b in pairs))
 
 
 def covariances(chi0: Array, chit: Array, weight: Weight = None) -> Covariances:

@@ -18,6 +18,7 @@ MODES = ("trunc", "regularize", "clamp")
 _HIGHEST = jax.lax.Precision.HIGHEST
 # of the largest singular value, in units of rounding: below, a direction is noise
 _NOISE = 10
+_BLOCK = 128  # rows that are added up one after the other
 
 
 def product(*matrices: Array) -> jax.Array:
@@ -26,6 +27,25 @@ def product(*matrices: Array) -> jax.Array:
     for matrix in matrices[1:]:
         found = jnp.matmul(found, matrix, precision=_HIGHEST)
     return found
+
+
+def product_of_rows(one: Array, other: Array) -> jax.Array:
+    """Returns one'other [S, T], summed in blocks of rows, in full precision.
+
+    In one sum over thousands of rows float32 loses 4e-5 of it on processors without
+    wide vectors. The covariance of probabilities has an eigenvalue 0, which may then
+    exceed epsilon and count as a process: a VAMP-2 above the number of states.
+
+    Args:
+      one: [R, S].
+      other: [R, T].
+    """
+    more = -len(one) % _BLOCK
+    blocks = (
+        jnp.pad(a, ((0, more), (0, 0))).reshape(-1, _BLOCK, a.shape[1])
+        for a in (one, other)
+    )
+    return jnp.sum(jnp.einsum("kri,krj->kij", *blocks, precision=_HIGHEST), axis=0)
 
 
 def symmetric(matrix: Array) -> jax.Array:

@@ -222,3 +222,12 @@ def test_hardly_used_states_lose_no_more_than_the_rounding_of_their_variance():
             allowed = 1e-4 + 2e-8 / least
             assert abs(float(metrics["vamp1"]) - one) < allowed
             assert abs(float(metrics["vamp2"]) - two) < allowed
+
+
+def test_covariances_of_many_rows_keep_the_digits_of_float32():
+    rng = np.random.default_rng(5)
+    chi = rng.dirichlet([0.2, 0.3, 0.4], 8_000).astype(np.float32)
+    found = vamp.covariances(chi, chi)
+    np.testing.assert_allclose(found.c00, np.cov(chi.T.astype(np.float64)), rtol=5e-6)
+    least = np.linalg.eigvalsh(np.asarray(found.c00, np.float64))[0]
+    assert abs(least) < 0.5 * vamp.EPSILON  # 0, as probabilities add up to 1
