@@ -331,14 +331,16 @@ def check_resume(old: RunConfig, new: RunConfig) -> None:
       new: the configuration asked for.
 
     Raises:
-      ValueError: one line per structural flag that differs and per extendable flag
-        that shrank.
+      ValueError: one line per flag that may not change and does, and per extendable
+        flag that shrank.
     """
     new.check_extension(old)
     problems = []
     for name, _, details in _fields(type(new)):
         before, now = getattr(old, name), getattr(new, name)
         if before == now or details.change == "free":
+            continue
+        if details.change == "training" and new.mode != "train":
             continue
         if details.change == "extendable":
             if isinstance(now, tuple) and now[: len(before)] == before:

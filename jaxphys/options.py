@@ -6,7 +6,7 @@ import types
 import typing
 from typing import Any
 
-CHANGES = ("structural", "extendable", "free")
+CHANGES = ("structural", "training", "extendable", "free")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,8 @@ def option(default: Any, help: str, **details: Any) -> Any:
       help: what the flag means; mandatory.
       **details: `unit` (mandatory for numbers; "1" for a pure number), `minimum`
         and `maximum` (inclusive), `choices`, and `change`: "structural" (a change
-        on resume is refused), "extendable" (may grow) or "free".
+        on resume is refused), "training" (refused where the training goes on, free in
+        other modes), "extendable" (may grow) or "free".
 
     Returns:
       A dataclass field.

@@ -15,7 +15,7 @@ from jaxphys.config import option
 @dataclasses.dataclass(frozen=True)
 class Toy(config.RunConfig):
     EXPERIMENT = "toy"
-    MODES: ClassVar = ("train", "simulate")
+    MODES: ClassVar = ("train", "evaluate", "simulate")
     RENAMED: ClassVar = {"num_samples": "--samples"}
     NO_EFFECT: ClassVar = {"pin_memory": "arrays are placed by the compiler"}
     samples: int = option(10, "how many", unit="tracks", minimum=1, maximum=1000)
@@ -27,6 +27,7 @@ class Toy(config.RunConfig):
     schedule: tuple[str, ...] = option(("a",), "phases", change="extendable")
     kind: str = option("x", "kind", choices=("x", "y"))
     flag: bool = option(True, "switch")
+    checked_on: str = option("", "validation data", change="training")
 
 
 _words = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "Zs"]))
@@ -107,6 +108,12 @@ def test_resume_accepts_extensions_and_free_changes():
     config.check_resume(Toy(), Toy(epochs=9, schedule=("a", "b"), samples=7))
     with pytest.raises(ValueError, match="--schedule"):
         config.check_resume(Toy(), Toy(schedule=("b",)))
+
+
+def test_what_belongs_to_the_training_may_change_in_other_modes():
+    config.check_resume(Toy(), Toy(mode="evaluate", checked_on="other"))
+    with pytest.raises(ValueError, match="--checked_on: was '', now 'other'"):
+        config.check_resume(Toy(), Toy(checked_on="other"))
 
 
 def test_numbers_need_a_unit_and_options_need_help():

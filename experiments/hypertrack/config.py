@@ -63,14 +63,14 @@ class Config(RunConfig):
     )  # fmt: skip
     event_end: tuple[int, ...] = option((), "last ones", unit="1", change="structural")
     val_data: str = option(
-        "", "events of the validation; empty: --data", change="structural"
+        "", "events of the validation; empty: --data", change="training"
     )
     event_val_start: tuple[int, ...] = option(
         (), "first events of ranges that validate and are reported", unit="1",
-        change="structural",
+        change="training",
     )  # fmt: skip
     event_val_end: tuple[int, ...] = option(
-        (), "last events of these ranges", unit="1", change="structural"
+        (), "last events of these ranges", unit="1", change="training"
     )
     split: tuple[float, ...] = option(
         (0.5, 0.3, 0.2), "parts of --data that train voxels, train the net and "

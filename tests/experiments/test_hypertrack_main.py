@@ -91,6 +91,20 @@ def test_tracks_of_events_are_written_by_any_clustering(trained, tmp_path):
             assert table.num_rows == sample.read(first).num_hits
 
 
+def test_other_events_are_evaluated_with_a_run(trained, monkeypatch):
+    reported = []
+    monkeypatch.setattr(
+        main, "report_run", lambda config, session, parts: reported.append(parts.val)
+    )
+    other = ["--mode=evaluate", f"--workdir={trained}", f"--val_data={sample_prefix()}"]
+    run(*other)
+    run(*other, "--event_val_start=3", "--event_val_end=4")
+    assert len(reported[0]) == len(open_events())
+    assert reported[1].event_ids.tolist() == [3, 4]
+    with pytest.raises(ValueError, match="--val_data: was '', now"):
+        run(f"--workdir={trained}", f"--val_data={sample_prefix()}")
+
+
 def test_flags_of_a_simple_clustering_reach_it():
     config = Config(jaccard_prob=0.1, jaccard_share=0.2, edge_threshold=0.3)
     jaccard = {"threshold": 0.1, "min_overlap": 0.2}
