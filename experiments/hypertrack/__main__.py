@@ -77,7 +77,7 @@ def evaluate(config: Config, session: app.Session) -> None:
     """Reports on the run's validation events, or on those of --val_data."""
     if session.given("val_data") and not session.given("event_val_start"):
         # the ranges of the run belong to its own files
-        config = config.replace(event_val_start=(), event_val_end=())
+        config = dataclasses.replace(config, event_val_start=(), event_val_end=())
     report_run(config, session, data.choose(config))
 
 
