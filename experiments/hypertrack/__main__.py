@@ -75,9 +75,11 @@ def _starting_weights(config: Config) -> dict[str, Any] | None:
 
 def evaluate(config: Config, session: app.Session) -> None:
     """Reports on the run's validation events, or on those of --val_data."""
-    if session.given("val_data") and not session.given("event_val_start"):
+    if session.given("val_data"):
         # the ranges of the run belong to its own files
-        config = dataclasses.replace(config, event_val_start=(), event_val_end=())
+        ranges = ("event_val_start", "event_val_end")
+        old = {name: () for name in ranges if not session.given(name)}
+        config = dataclasses.replace(config, **old)
     report_run(config, session, data.choose(config))
 
 

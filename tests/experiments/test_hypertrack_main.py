@@ -101,6 +101,8 @@ def test_other_events_are_evaluated_with_a_run(trained, monkeypatch):
     run(*other, "--event_val_start=3", "--event_val_end=4")
     assert len(reported[0]) == len(open_events())
     assert reported[1].event_ids.tolist() == [3, 4]
+    with pytest.raises(ValueError, match="event_val_end: 0 and 1 values"):
+        run(*other, "--event_val_end=4")
     with pytest.raises(ValueError, match="--val_data: was '', now"):
         run(f"--workdir={trained}", f"--val_data={sample_prefix()}")
 
