@@ -110,8 +110,9 @@ class Config(TrainingConfig):
         change="structural",
     )  # fmt: skip
     skip_bad_rows: bool = option(
-        False, "leave rows with impossible numbers out and count them, instead of "
-        "refusing the file", change="structural",
+        False, "leave rows with impossible numbers out and write them to "
+        "bad_rows.parquet in the workdir, instead of refusing the file",
+        change="structural",
     )  # fmt: skip
     shuffle: bool = option(
         False, "new order of the events in every epoch", change="structural"

@@ -19,6 +19,7 @@ from jaxphys.cr_muons.events import Events
 from jaxphys.cr_muons.filters import Filters
 from jaxphys.cr_muons.index import scan
 from jaxphys.cr_muons.normalise import MOST_MUONS, FeatureNorm, fit_feature_norm
+from jaxphys.cr_muons.outliers import write_bad_rows
 from jaxphys.cr_muons.remote import RemoteCache, pelican_options
 from jaxphys.cr_muons.simulation import simulate_chunks
 from jaxphys.cr_muons.writers import EventWriter
@@ -189,12 +190,23 @@ def load(config: Config, norm: FeatureNorm | None = None) -> Data:
     for name, found in (("training", train), ("validation", val)):
         words = ", ".join(f"{key} {value:,}" for key, value in found.counts().items())
         print(f"{name}: {words}; places {found.buckets}", file=sys.stderr)
-    if config.outliers_dir and jax.process_index() == 0:
-        written = train.write_outliers(config.outliers_dir)
-        print(f"{written} events set aside in {config.outliers_dir}", file=sys.stderr)
+    if jax.process_index() == 0:
+        _write_aside(config, train)
     if norm is None:
         norm = fit_feature_norm(train.events(MOST_MUONS).muons, config.feature_norm)
     return Data(train, numbers, val, norm)
+
+
+def _write_aside(config: Config, train: MuonBatches) -> None:
+    """Writes the events that are not trained on because of their contents."""
+    if config.outliers_dir:
+        written = train.write_outliers(config.outliers_dir)
+        print(f"{written} events set aside in {config.outliers_dir}", file=sys.stderr)
+    if config.skip_bad_rows:
+        path = f"{config.workdir}/bad_rows.parquet"
+        written = write_bad_rows(train.index, path)
+        where = f", written to {path}" if written else ""
+        print(f"{written} rows with impossible numbers{where}", file=sys.stderr)
 
 
 def events_of(config: Config, places: str | tuple[str, ...]) -> Events:

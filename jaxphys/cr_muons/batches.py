@@ -175,8 +175,7 @@ class MuonBatches:
             )
 
     def _keep(self, file):
-        kept = self.filters.kept(file.num_muons)
-        kept[file.bad] = False
+        kept = file.good_rows(self.filters.kept(file.num_muons))
         if self.subset != "all":
             validation = file.validation(self.val_fraction, self.split_seed)
             kept &= validation if self.subset == "validation" else ~validation
@@ -200,7 +199,9 @@ class MuonBatches:
     def counts(self) -> dict[str, int]:
         """Returns how many events there are and why others are left out."""
         facts, files = self.index.facts, self.index.files
-        outliers = [self.filters.outliers(file.num_muons) for file in files]
+        outliers = [
+            file.good_rows(self.filters.outliers(file.num_muons)) for file in files
+        ]
         empty = int(facts["empty"]) if self.filters.drop_empty else 0
         return {
             "events": int(facts["events"]),

@@ -46,6 +46,12 @@ class FileIndex:
     bad: np.ndarray
     has_showers: bool
 
+    def good_rows(self, chosen: np.ndarray) -> np.ndarray:
+        """Returns [R] bool, the chosen rows without those of impossible numbers."""
+        good = chosen.copy()
+        good[self.bad] = False
+        return good
+
     def validation(self, fraction: float, seed: int) -> np.ndarray:
         """Returns [R] bool, rows that are kept for validation."""
         if not 0 < fraction < 1:

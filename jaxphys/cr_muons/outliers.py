@@ -1,13 +1,25 @@
-"""Writes events with too many muons aside, in a form that can be trained on later."""
+"""Writes aside what is not trained on: events of too many muons and impossible rows."""
 
 import os
 import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from jaxphys.cr_muons.events import Events
 from jaxphys.cr_muons.filters import Filters
-from jaxphys.cr_muons.index import DataIndex
+from jaxphys.cr_muons.index import DataIndex, FileIndex
+from jaxphys.cr_muons.schema import find_bad_rows
 from jaxphys.cr_muons.writers import EventWriter
+
+OUTLIER_COLUMNS = {
+    "source_file": "string",
+    "reader_batch": "int64",
+    "event_in_batch": "int64",
+    "count": "int64",
+}
+BAD_ROW_COLUMNS = {"source_file": "string", "row": "int64", "reason": "string"}
 
 
 def write_outliers(
@@ -36,44 +48,76 @@ def write_outliers(
     Returns:
         The number of outliers written.
     """
+
+    def outliers(file: FileIndex) -> np.ndarray:
+        return np.flatnonzero(file.good_rows(filters.outliers(file.num_muons)))
+
+    def values(file: FileIndex, rows: np.ndarray, events: Events) -> dict[str, Any]:
+        place = rows % batch_size
+        if filters.drop_empty:
+            # events before each row that are counted within its reader batch
+            before = np.concatenate([[0], np.cumsum(file.num_muons > 0)])
+            place = before[rows] - before[rows - place]
+        return {
+            "reader_batch": rows // batch_size + 1,
+            "event_in_batch": place,
+            "count": events.num_muons.astype(np.int64),
+        }
+
     path = pathlib.Path(folder) / f"outliers_{process}.parquet"
     chosen = index.files[process::processes]
-    found = [_rows_of(file, filters) for file in chosen]
+    return _write_aside(path, chosen, outliers, OUTLIER_COLUMNS, values)
+
+
+def write_bad_rows(index: DataIndex, path: str | os.PathLike) -> int:
+    """Writes the rows with impossible numbers that were set aside to a file.
+
+    It has the training schema, the numbers as they were read, and source_file, row
+    (from 0) and reason, what is wrong first. Without such rows there is no file, and
+    one of an earlier run is removed.
+
+    Args:
+        index: The data set, from `scan(..., bad_rows="set_aside")`.
+        path: The file.
+
+    Returns:
+        The number of rows written.
+    """
+
+    def values(file: FileIndex, rows: np.ndarray, events: Events) -> dict[str, Any]:
+        del file
+        alone = (events.rows(place, place + 1) for place in range(len(events)))
+        return {"row": rows, "reason": [find_bad_rows(event)[1] for event in alone]}
+
+    path = pathlib.Path(path)
+    return _write_aside(
+        path, index.files, lambda file: file.bad, BAD_ROW_COLUMNS, values
+    )
+
+
+def _write_aside(
+    path: pathlib.Path,
+    files: Sequence[FileIndex],
+    rows_of: Callable[[FileIndex], np.ndarray],
+    columns: Mapping[str, str],
+    values: Callable[[FileIndex, np.ndarray, Events], dict[str, Any]],
+) -> int:
+    """Writes the rows `rows_of` of all files with further columns."""
+    found = [rows_of(file) for file in files]
     if not any(len(rows) for rows in found):
         path.unlink(missing_ok=True)
         return 0
-    with EventWriter(path, provenance=True) as writer:
-        for file, rows in zip(chosen, found, strict=True):
-            _write(writer, file, rows, filters, batch_size)
+    with EventWriter(path, columns) as writer:
+        for file, rows in zip(files, found, strict=True):
+            edges = file.file.group_start
+            for start, stop in zip(
+                edges[:-1].tolist(), edges[1:].tolist(), strict=True
+            ):
+                inside = rows[(rows >= start) & (rows < stop)]
+                if not len(inside):
+                    continue
+                events = file.file.read(start, stop).select(inside - start)
+                source = [file.file.path] * len(inside)
+                own = values(file, inside, events)
+                writer.write(events, {"source_file": source, **own})
         return writer.num_events
-
-
-def _rows_of(file, filters):
-    outlier = filters.outliers(file.num_muons)
-    outlier[file.bad] = False
-    return np.flatnonzero(outlier)
-
-
-def _write(writer, file, rows, filters, batch_size):
-    edges = file.file.group_start
-    # events before each row that are counted within its reader batch
-    counted = (file.num_muons > 0) if filters.drop_empty else np.ones(len(edges), bool)
-    for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        inside = rows[(rows >= start) & (rows < stop)]
-        if not len(inside):
-            continue
-        events = file.file.read(start, stop).select(inside - start)
-        if filters.drop_empty:
-            before = np.concatenate([[0], np.cumsum(counted)])
-            first = inside - inside % batch_size
-            place = before[inside] - before[first]
-        else:
-            place = inside % batch_size
-        writer.write(
-            events,
-            {
-                "source_file": [file.file.path] * len(inside),
-                "reader_batch": inside // batch_size + 1,
-                "event_in_batch": place,
-            },
-        )

@@ -1,7 +1,8 @@
-"""Writes events as Parquet: the training schema, outliers and predictions."""
+"""Writes events as Parquet: the training schema, events set aside and predictions."""
 
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -14,12 +15,11 @@ PREDICTION_SCHEMAS = ("flat", "training")
 _MOST_VALUES = 2**31 - 1  # of a list column with 32-bit offsets
 
 
-def training_schema(provenance: bool = False) -> Any:
+def training_schema(further: Mapping[str, str] | None = None) -> Any:
     """Returns the pyarrow schema of files to train on.
 
     Args:
-        provenance: Adds where an outlier comes from: source_file, reader_batch (from
-            1), event_in_batch, count.
+        further: Columns behind those of the schema, by the names of their types.
     """
     import pyarrow as pa
 
@@ -29,22 +29,22 @@ def training_schema(provenance: bool = False) -> Any:
         ("primary", numbers),
         ("muons", pa.list_(numbers)),
     ]
-    if provenance:
-        columns += [
-            ("source_file", pa.string()),
-            ("reader_batch", pa.int64()),
-            ("event_in_batch", pa.int64()),
-            ("count", pa.int64()),
-        ]
+    for name, kind in (further or {}).items():
+        columns.append((name, pa.type_for_alias(kind)))
     return pa.schema(columns)
 
 
-def training_table(events: Events, provenance: dict[str, Any] | None = None) -> Any:
+def training_table(
+    events: Events,
+    further: Mapping[str, str] | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> Any:
     """Returns events as a pyarrow table in the training schema.
 
     Args:
         events: At most 2^31 / 3 muons.
-        provenance: source_file, reader_batch and event_in_batch of each event.
+        further: See `training_schema`.
+        values: Of the further columns, one of each event.
     """
     import pyarrow as pa
 
@@ -61,11 +61,8 @@ def training_table(events: Events, provenance: dict[str, Any] | None = None) -> 
             _lists(np.arange(len(events.muons) + 1) * 3, events.muons),
         ),
     ]
-    if provenance is not None:
-        given = {**provenance, "count": events.num_muons.astype(np.int64)}
-        names = training_schema(True).names[4:]
-        columns += [pa.array(given[name]) for name in names]
-    return pa.table(columns, schema=training_schema(provenance is not None))
+    columns += [pa.array((values or {})[name]) for name in further or {}]
+    return pa.table(columns, schema=training_schema(further))
 
 
 def _lists(offsets, numbers):
@@ -85,7 +82,7 @@ class EventWriter:
     def __init__(
         self,
         path: str | os.PathLike,
-        provenance: bool = False,
+        further: Mapping[str, str] | None = None,
         rows_per_group: int = ROWS_PER_GROUP,
         compression: str = "zstd",
     ) -> None:
@@ -93,7 +90,7 @@ class EventWriter:
 
         Args:
             path: The file.
-            provenance: See `training_schema`; `write` then takes it.
+            further: See `training_schema`; `write` then takes their values.
             rows_per_group: Events of a row group at most.
             compression: "zstd", "snappy" or "none".
         """
@@ -102,27 +99,32 @@ class EventWriter:
         self.path = pathlib.Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        self._provenance, self._rows = provenance, rows_per_group
+        self._further, self._rows = dict(further or {}), rows_per_group
         self.num_events = 0
         # dictionaries do not help numbers that hardly repeat, and slow the reader
-        repeated = ["source_file"] if provenance else False
+        repeated = [name for name, kind in self._further.items() if kind == "string"]
         self._writer = pq.ParquetWriter(
             self._temporary,
-            training_schema(provenance),
+            training_schema(self._further),
             compression=compression,
-            use_dictionary=cast(Any, repeated),
+            use_dictionary=cast(Any, repeated or False),
         )
 
-    def write(self, events: Events, provenance: dict[str, Any] | None = None) -> None:
-        """Appends events; blocks of about `rows_per_group` are best."""
+    def write(self, events: Events, values: Mapping[str, Any] | None = None) -> None:
+        """Appends events; blocks of about `rows_per_group` are best.
+
+        Args:
+            events: The events.
+            values: Of the further columns, one of each event.
+        """
         if not len(events):
             return
-        if self._provenance != (provenance is not None):
+        if set(self._further) != set(values or {}):
             raise ValueError(
-                f"{self.path}: provenance: expected {self._provenance} as for the "
-                "whole file"
+                f"{self.path}: further columns: expected {sorted(self._further)}, "
+                f"got {sorted(values or {})}"
             )
-        table = training_table(events, provenance)
+        table = training_table(events, self._further, values)
         self._writer.write_table(table, row_group_size=self._rows)
         self.num_events += len(events)
 
@@ -149,7 +151,7 @@ def write_events(
     compression: str = "zstd",
 ) -> pathlib.Path:
     """Writes events in the training schema and returns the path."""
-    with EventWriter(path, False, rows_per_group, compression) as writer:
+    with EventWriter(path, None, rows_per_group, compression) as writer:
         for start in range(0, len(events), rows_per_group):
             writer.write(events.rows(start, start + rows_per_group))
     return pathlib.Path(path)

@@ -43,22 +43,20 @@ def test_views_and_no_events_are_written(tmp_path):
     assert len(read_events(str(write_events(path, empty_events())))) == 0
 
 
-def test_provenance_follows_the_training_schema(tmp_path):
+def test_further_columns_follow_the_training_schema(tmp_path):
     some = EVENTS.rows(0, 3)
-    where = {
-        "source_file": ["f"] * 3,
-        "reader_batch": [1, 1, 2],
-        "event_in_batch": [0] * 3,
-    }
-    with EventWriter(tmp_path / "a.parquet", provenance=True) as writer:
-        writer.write(some, where)
+    columns = {"source_file": "string", "row": "int64"}
+    with EventWriter(tmp_path / "a.parquet", columns) as writer:
+        writer.write(some, {"row": [1, 1, 2], "source_file": ["f"] * 3})
         writer.write(empty_events(), {})
-        with pytest.raises(ValueError, match="provenance: expected True"):
+        with pytest.raises(
+            ValueError, match=r"expected \['row', 'source_file'\].*\[\]"
+        ):
             writer.write(some)
     table = pq.read_table(tmp_path / "a.parquet")
-    assert table.schema.names == training_schema(True).names
-    assert table["count"].to_pylist() == some.num_muons.tolist()
-    assert table["reader_batch"].to_pylist() == [1, 1, 2]
+    assert table.schema.names == [*training_schema().names, "source_file", "row"]
+    assert table["source_file"].to_pylist() == ["f"] * 3
+    assert table["row"].to_pylist() == [1, 1, 2]
     assert_same(read_events(str(tmp_path / "a.parquet")), some)
 
 

@@ -10,8 +10,11 @@ import pytest
 
 import jaxphys
 from experiments.cr_muons import __main__ as main
+from experiments.cr_muons import data
 from experiments.cr_muons.config import Config
 from jaxphys.cr_muons.event_files import read_events
+from jaxphys.cr_muons.events import make_events
+from jaxphys.cr_muons.writers import write_events
 from jaxphys.training.checkpoint import Checkpointer
 from tests.experiments.commands import run_mode
 
@@ -167,6 +170,24 @@ def test_truncated_file_among_good_ones_is_named_before_training(simulated, tmp_
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_rows_with_impossible_numbers_are_written_to_the_workdir(
+    simulated, tmp_path, capsys
+):
+    events = read_events(str(simulated))
+    primaries = events.primaries.copy()
+    primaries[17, 2] = np.nan
+    spoiled = tmp_path / "spoiled.parquet"
+    numbers = events.num_muons, events.muons, events.showers
+    write_events(spoiled, make_events(primaries, *numbers))
+    config = Config(workdir=str(tmp_path / "run"), data=str(spoiled), parts=1)
+    with pytest.raises(ValueError, match="row 17, column primary, mass"):
+        data.load(config)
+    data.load(cast(Config, config.replace(skip_bad_rows=True)))
+    written = pq.read_table(tmp_path / "run" / "bad_rows.parquet")
+    assert written["row"].to_pylist() == [17]
+    assert "1 rows with impossible numbers, written to" in capsys.readouterr().err
+
+
 def test_folder_that_holds_something_else_is_not_simulated_into(tmp_path):
     (tmp_path / "mine.txt").write_text("text")
     with pytest.raises(ValueError, match="is not empty"):
@@ -174,8 +195,6 @@ def test_folder_that_holds_something_else_is_not_simulated_into(tmp_path):
 
 
 def test_parts_must_divide_over_devices_and_passes():
-    from experiments.cr_muons import data
-
     config = Config(workdir="w", parts=3, grad_accum_steps=2, mesh="data:1")
     with pytest.raises(ValueError, match="--parts=3"):
         data.with_parts(config)
