@@ -14,8 +14,7 @@ from experiments.cr_muons.task import best_of, make_task
 from jaxphys.cr_muons import corsika
 from jaxphys.cr_muons import export as exports
 from jaxphys.cr_muons import predict as prediction
-from jaxphys.cr_muons.event_files import find_files, open_events
-from jaxphys.cr_muons.writers import EventWriter, write_predictions
+from jaxphys.cr_muons.writers import write_predictions
 from jaxphys.report import Column
 from jaxphys.report.ensemble import write_ensemble
 from jaxphys.training import app
@@ -119,9 +118,10 @@ def simulate(config: Config, session: app.Session) -> None:
 
 
 def prepare(config: Config, session: app.Session) -> None:
-    """Validates --data; converts HDF5 and CORSIKA files to the Parquet file --output.
+    """Checks --data; converts HDF5 and CORSIKA files to the Parquet file --output.
 
-    With --check_only it reads every row, shows the first ones and writes nothing.
+    Every row is checked. With --check_only the first ones are shown and nothing is
+    written; --skip_bad_rows writes rows with impossible numbers to a file beside.
     """
     del session
     if not config.sources:
@@ -134,27 +134,24 @@ def prepare(config: Config, session: app.Session) -> None:
             raise ValueError("--check_only: is for Parquet and HDF5 files")
         corsika.convert(config.sources, config.output, config.depths)
         return
-    files = [open_events(path, opened) for path in find_files(config.sources, opened)]
-    writer = None if config.check_only else EventWriter(config.output)
-    events = muons = 0
-    for file in files:
-        for start in range(0, file.num_rows, _BLOCK):
-            block = file.read(start, min(start + _BLOCK, file.num_rows))
-            if not events:
-                _show(block, config.print_max_events)
-            events, muons = events + len(block), muons + len(block.muons)
-            if writer is not None:
-                writer.write(block)
-    if writer is not None:
-        writer.close()
-    print(f"{len(files)} files, {events} events, {muons} muons: valid")
+    index = data.checked(config, opened)
+    facts = index.facts
+    print("{files} files, {events} events, {muons} muons".format(**facts), end="")
+    print(f", {index.num_bad} rows with impossible numbers" if index.num_bad else "")
+    if config.check_only:
+        _show(index, config.print_max_events)
+        return
+    aside = pathlib.Path(config.output).with_suffix(".bad_rows.parquet")
+    written = data.convert(config, index, aside)
+    print(f"{written} events in {config.output}")
+    if index.num_bad:
+        print(f"the others in {aside}")
 
 
-_BLOCK = 100_000  # events that are held at a time
-
-
-def _show(events, most: int) -> None:
-    for row in range(min(most, len(events))):
+def _show(index, most: int) -> None:
+    file = next(found.file for found in index.files if found.file.num_rows)
+    events = file.read(0, min(most, file.num_rows))
+    for row in range(len(events)):
         energy, zenith, mass, depth = events.primaries[row]
         print(
             f"event {row}: E {energy:.4g} GeV, zenith {zenith:.3f} rad, mass "

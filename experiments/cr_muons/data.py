@@ -1,13 +1,16 @@
 """From flags to files of events, and from files to the batches of a run."""
 
 import dataclasses
+import itertools
 import json
+import os
 import pathlib
 import shutil
 import sys
 from typing import Any, cast
 
 import jax
+import numpy as np
 import tqdm
 from jax.experimental import multihost_utils
 
@@ -17,12 +20,13 @@ from jaxphys.cr_muons.conditions import DEFAULT, PUBLISHED_LIKE, SimulationSetti
 from jaxphys.cr_muons.event_files import find_files, read_events
 from jaxphys.cr_muons.events import Events
 from jaxphys.cr_muons.filters import Filters
-from jaxphys.cr_muons.index import scan
+from jaxphys.cr_muons.index import DataIndex, scan
 from jaxphys.cr_muons.normalise import MOST_MUONS, FeatureNorm, fit_feature_norm
 from jaxphys.cr_muons.outliers import write_bad_rows
 from jaxphys.cr_muons.remote import RemoteCache, pelican_options
+from jaxphys.cr_muons.schema import row_showers
 from jaxphys.cr_muons.simulation import simulate_chunks
-from jaxphys.cr_muons.writers import EventWriter
+from jaxphys.cr_muons.writers import ROWS_PER_GROUP, EventWriter
 from jaxphys.data.files import write_json
 from jaxphys.training.mesh import make_mesh
 
@@ -130,6 +134,58 @@ def with_parts(config: Config) -> Config:
     return cast(Config, config.replace(parts=parts))
 
 
+def checked(config: Config, opened: RemoteCache, index_dir: str = "") -> DataIndex:
+    """Reads and checks every row of the run's events, see `scan`."""
+    bad_rows = "set_aside" if config.skip_bad_rows else "raise"
+    return scan(find_files(places(config), opened), opened, index_dir, bad_rows)
+
+
+def convert(config: Config, index: DataIndex, aside: str | os.PathLike) -> int:
+    """Writes checked events to the Parquet file --output; returns their number.
+
+    Args:
+      config: the flags.
+      index: the events.
+      aside: file for the rows with impossible numbers, if there are some.
+
+    Raises:
+      ValueError: some files name their showers and some do not.
+    """
+    named = {
+        file.has_showers: file.file.path for file in index.files if file.file.num_rows
+    }
+    if len(named) > 1:
+        raise ValueError(
+            f"{named[False]}: names no showers, but {named[True]} does: convert them "
+            "one by one"
+        )
+    write_bad_rows(index, aside)
+    with (
+        EventWriter(config.output) as writer,
+        tqdm.tqdm(total=index.num_rows, unit="event", disable=config.plain_log) as bar,
+    ):
+        for file in index.files:
+            good = file.good_rows(np.ones(file.file.num_rows, bool))
+            for start, stop in itertools.pairwise(_steps(file.file.group_start)):
+                block = file.file.read(start, stop).select(good[start:stop])
+                if not file.has_showers:  # this is said by the numbers of the rows
+                    rows = row_showers(writer.num_events, len(block))
+                    block = dataclasses.replace(block, showers=rows)
+                writer.write(block)
+                bar.update(stop - start)
+        return writer.num_events
+
+
+def _steps(edges: np.ndarray) -> list[int]:
+    """Returns edges of blocks of whole groups, so that each is decoded once."""
+    steps = [0]
+    for edge in edges[1:].tolist():
+        if edge - steps[-1] >= ROWS_PER_GROUP:
+            steps.append(edge)
+    last = int(edges[-1])
+    return steps if steps[-1] == last else [*steps, last]
+
+
 def load(config: Config, norm: FeatureNorm | None = None) -> Data:
     """Opens and checks the events of a run and splits them by shower.
 
@@ -140,13 +196,7 @@ def load(config: Config, norm: FeatureNorm | None = None) -> Data:
     Raises:
       ValueError: bad data, naming file and row, or a part without events.
     """
-    opened = cache(config)
-    index = scan(
-        find_files(places(config), opened),
-        opened,
-        index_dir=f"{config.workdir}/index",
-        bad_rows="set_aside" if config.skip_bad_rows else "raise",
-    )
+    index = checked(config, cache(config), f"{config.workdir}/index")
     split = {"val_fraction": config.val_fraction, "split_seed": config.split_seed}
     shared: dict[str, Any] = {
         "index": index,

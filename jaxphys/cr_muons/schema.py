@@ -274,6 +274,11 @@ def _showers_of(values, rows, where):
         return _checked_ids(values.reshape(-1), "primary", source, first_row).reshape(
             rows, 2
         )
+    return row_showers(first_row, rows)
+
+
+def row_showers(first_row: int, rows: int) -> np.ndarray:
+    """Returns [R, 2] uint64, what rows of a file that names no showers hold."""
     showers = np.zeros((rows, 2), np.uint64)
     showers[:, 1] = np.arange(first_row, first_row + rows)
     return showers
@@ -281,8 +286,7 @@ def _showers_of(values, rows, where):
 
 def names_showers(events: Events, first_row: int) -> bool:
     """Tells if events of a file hold more than the number of their row as shower."""
-    rows = np.arange(first_row, first_row + len(events))
-    return bool(events.showers[:, 0].any() or (events.showers[:, 1] != rows).any())
+    return bool((events.showers != row_showers(first_row, len(events))).any())
 
 
 def find_bad_rows(events: Events) -> tuple[np.ndarray, str]:

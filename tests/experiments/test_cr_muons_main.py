@@ -1,5 +1,6 @@
 """A run of the muon generator from the command line to its report."""
 
+import dataclasses
 import json
 from typing import cast
 
@@ -14,8 +15,11 @@ from experiments.cr_muons import data
 from experiments.cr_muons.config import Config
 from jaxphys.cr_muons.event_files import read_events
 from jaxphys.cr_muons.events import make_events
+from jaxphys.cr_muons.index import scan
+from jaxphys.cr_muons.schema import row_showers
 from jaxphys.cr_muons.writers import write_events
 from jaxphys.training.checkpoint import Checkpointer
+from tests.cr_muons.samples import assert_same
 from tests.experiments.commands import run_mode
 
 SMALL = [
@@ -157,6 +161,14 @@ def test_files_are_validated_and_shown_without_training(simulated, capsys):
     text = capsys.readouterr().out
     assert "1200 events" in text
     assert "event 4: E " in text
+    assert "event 5: E " not in text
+
+
+def test_blocks_of_a_conversion_hold_whole_groups():
+    assert data._steps(np.array([0, 3, 7])) == [0, 7]
+    edges = np.array([0, 60_000, 120_000, 500_000, 500_001])
+    assert data._steps(edges) == [0, 120_000, 500_000, 500_001]
+    assert data._steps(edges[:-1]) == [0, 120_000, 500_000]
 
 
 def test_truncated_file_among_good_ones_is_named_before_training(simulated, tmp_path):
@@ -170,15 +182,42 @@ def test_truncated_file_among_good_ones_is_named_before_training(simulated, tmp_
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_rows_with_impossible_numbers_are_written_to_the_workdir(
-    simulated, tmp_path, capsys
-):
+@pytest.fixture
+def spoiled(simulated, tmp_path):
+    """Returns a file of 1,200 events; the mass of row 17 is not a number."""
     events = read_events(str(simulated))
     primaries = events.primaries.copy()
     primaries[17, 2] = np.nan
-    spoiled = tmp_path / "spoiled.parquet"
     numbers = events.num_muons, events.muons, events.showers
-    write_events(spoiled, make_events(primaries, *numbers))
+    return write_events(
+        tmp_path / "spoiled.parquet", make_events(primaries, *numbers), 500
+    )
+
+
+@pytest.mark.parametrize("further", [["--check_only"], []])
+def test_rows_with_impossible_numbers_are_not_valid(spoiled, tmp_path, further):
+    flags = [f"--data={spoiled}", f"--output={tmp_path / 'o.parquet'}", *further]
+    with pytest.raises(ValueError, match="row 17, column primary, mass"):
+        run("--mode=prepare", *flags)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["spoiled.parquet"]
+
+
+def test_rows_with_impossible_numbers_are_written_beside(
+    spoiled, simulated, tmp_path, capsys
+):
+    good = tmp_path / "good.parquet"
+    flags = [f"--data={spoiled}", "--skip_bad_rows", f"--output={good}", "--plain_log"]
+    run("--mode=prepare", *flags)
+    assert "1 rows with impossible numbers" in capsys.readouterr().out
+    kept = np.delete(np.arange(1200), 17)
+    assert_same(read_events(str(good)), read_events(str(simulated)).select(kept))
+    aside = pq.read_table(tmp_path / "good.bad_rows.parquet")
+    assert aside["row"].to_pylist() == [17]
+
+
+def test_rows_with_impossible_numbers_are_written_to_the_workdir(
+    spoiled, tmp_path, capsys
+):
     config = Config(workdir=str(tmp_path / "run"), data=str(spoiled), parts=1)
     with pytest.raises(ValueError, match="row 17, column primary, mass"):
         data.load(config)
@@ -248,3 +287,20 @@ def test_recipes_of_the_original_run_with_gradient_passes(simulated, tmp_path, r
         flags += ["--score_head=sqrt_tanh", "--optimizer=sgd", "--learning_rate=1e-5"]
     run(*flags)
     assert (tmp_path / "report/report.html").is_file()
+
+
+def test_converted_files_without_showers_still_name_none(simulated, tmp_path):
+    events = read_events(str(simulated))
+    parts = [events.rows(0, 700), events.rows(700, 1200)]
+    for number, part in enumerate(parts):
+        rows = row_showers(0, len(part))
+        write_events(
+            tmp_path / f"{number}.parquet", dataclasses.replace(part, showers=rows)
+        )
+    output = f"--output={tmp_path / 'all.parquet'}"
+    run("--mode=prepare", f"--data={tmp_path}", output, "--plain_log")
+    (file,) = scan([str(tmp_path / "all.parquet")]).files
+    assert not file.has_showers
+    named = write_events(tmp_path / "1.parquet", parts[1])
+    with pytest.raises(ValueError, match=f"names no showers, but {named} does"):
+        run("--mode=prepare", f"--infiles={tmp_path}/0.parquet,{named}", output)
