@@ -98,6 +98,14 @@ def replay_critic(golden: Golden) -> Outputs:
     params = from_state_dict(golden.params, settings)["critic"]
     ema = jnp.asarray(golden.params.get(EMA_NAME, np.float32(1)))
     outputs = {}
+
+    @jax.jit
+    def call_critic(params, ema, muons, conditions) -> Any:
+        raw = parts.raw_scores(params, muons, conditions, settings)
+        total = jnp.float32(conditions.shape[1])
+        ema = critic.updated_ema(ema, raw, jnp.ones_like(raw), total)
+        return raw, ema, critic.score(raw, ema, total, settings.score_head)
+
     for call in range(config["n_calls"]):
         name = f"call/{call}"
         names = ("muons", "batch_index", "conditions")
@@ -105,10 +113,7 @@ def replay_critic(golden: Golden) -> Outputs:
         conditions = jnp.asarray(arrays["conditions"])[None]
         events = conditions.shape[1]
         muons = muons_of(arrays, events)
-        raw = parts.raw_scores(params, muons, conditions, settings)
-        total = jnp.float32(events)
-        ema = critic.updated_ema(ema, raw, jnp.ones_like(raw), total)
-        score = critic.score(raw, ema, total, settings.score_head)
+        raw, ema, score = call_critic(params, ema, muons, conditions)
         outputs[f"{name}/raw"] = raw[0, :, None]
         outputs[f"{name}/score"] = score[0, :, None]
         outputs[f"{name}/ema_after"] = ema
@@ -166,7 +171,9 @@ def replay_penalty(golden: Golden) -> Outputs:
         )
         return total / norms.size, (norms[0], looks.ema)
 
-    (gp, (norms, ema)), gradient = jax.value_and_grad(mean, has_aux=True)(params)
+    (gp, (norms, ema)), gradient = jax.jit(jax.value_and_grad(mean, has_aux=True))(
+        params
+    )
     return outputs | _named_penalty(gp, norms, gradient, ema, settings)
 
 

@@ -73,8 +73,14 @@ def replay_gcn_conv(golden: Golden) -> Outputs:
     def apply(x, kernel, bias) -> Any:
         return layer.apply({"params": {"kernel": kernel, "bias": bias}}, x, edges)
 
-    y, pull = jax.vjp(apply, jnp.asarray(inputs["x"]), kernel, bias)
-    x_grad, kernel_grad, bias_grad = pull(jnp.asarray(inputs["cotangent"]))
+    @jax.jit
+    def differentiate(cotangent, *arguments) -> Any:
+        y, pull = jax.vjp(apply, *arguments)
+        return y, *pull(cotangent)
+
+    y, x_grad, kernel_grad, bias_grad = differentiate(
+        *map(jnp.asarray, (inputs["cotangent"], inputs["x"])), kernel, bias
+    )
     return {
         "y": y,
         "grad/x": x_grad,
@@ -87,20 +93,29 @@ def replay_forward(golden: Golden) -> Outputs:
     """The seed model layer by layer, its loss, scores and gradients."""
     model, params, entries = seed_model(golden)
     part = jax.tree.map(jnp.asarray, unpadded(golden.inputs))
-    encoder = model.bind({"params": params}).encoder
-    layers = {f"h{i + 1}": h for i, h in enumerate(encoder.nodes(part))}
-    found: Any = model.apply({"params": params}, part)
+
+    @jax.jit
+    def forward(params, part) -> Any:
+        encoder = model.bind({"params": params}).encoder
+        found: Any = model.apply({"params": params}, part)
+        return encoder.nodes(part), encoder.pooled(part), found
+
+    layers, pooled, found = forward(params, part)
     objective = step.GraphObjective(model)
     batch = jax.tree.map(lambda a: a[None], part)
-    value = lambda p: step.mean_loss(objective(p, batch, None))  # noqa: E731
-    loss, grads = jax.jit(jax.value_and_grad(value))(params)
+
+    def value(params) -> Any:
+        evaluation = objective(params, batch, None)
+        return step.mean_loss(evaluation), evaluation.score[0]
+
+    (loss, score), grads = jax.jit(jax.value_and_grad(value, has_aux=True))(params)
     return {
-        **layers,
-        "pooled": encoder.pooled(part),
+        **{f"h{i + 1}": h for i, h in enumerate(layers)},
+        "pooled": pooled,
         "z": found.code,
         "x_hat": found.x_hat,
         "loss": loss,
-        "score": objective(params, batch, None).score[0],
+        "score": score,
         **named("grad", grads, entries),
     }
 
@@ -205,7 +220,8 @@ def replay_node_autoencoder(golden: Golden) -> Outputs:
     model, params = node_model(golden)
     part = jax.tree.map(jnp.asarray, node_part(golden, golden.inputs))
     x = part["x"]
-    found: Any = model.apply({"params": params}, part)
+    apply = jax.jit(model.apply)
+    found: Any = apply({"params": params}, part)
     index, count = part["graph_index"], len(part["n_node"])
     errors = {
         kind: losses.node_error(found.x_hat, x, kind) for kind in losses.NODE_ERRORS
@@ -224,7 +240,7 @@ def replay_node_autoencoder(golden: Golden) -> Outputs:
             )
     # the committed scorer feeds raw features and compares with standardised ones
     raw = {**part, "x": jnp.asarray(golden.inputs["x_raw"])}
-    fed: Any = model.apply({"params": params}, raw)
+    fed: Any = apply({"params": params}, raw)
     error = losses.node_error(fed.x_hat, x)
     fault = scores.graph_score(error, index, count, "max")
     return {**outputs, "score_max_all_raw_input_fault": fault}

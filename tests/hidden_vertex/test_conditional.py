@@ -26,7 +26,7 @@ def jets(counts, members=12, seed=0):
 
 def random_params(model, view):
     """Returns weights with biases that are not zero."""
-    params = model.init(jax.random.key(0), view)["params"]
+    params = jax.jit(model.init)(jax.random.key(0), view)["params"]
     return jax.tree.map(
         lambda p: p + 0.1 * jnp.cos(jnp.arange(p.size)).reshape(p.shape), params
     )
@@ -43,7 +43,7 @@ def dense(params, x):
 
 def test_network_of_the_jets_has_the_published_number_of_parameters():
     model, view = c.ConditionalAutoencoder(), c.jets_view(jets([5, 9]))
-    params = model.init(jax.random.key(0), view)["params"]
+    params = jax.jit(model.init)(jax.random.key(0), view)["params"]
     assert parameter_count(params) == 22088
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(params) if leaf.ndim == 1)
 
@@ -54,7 +54,7 @@ def test_jet_equals_the_definition():
     model = c.ConditionalAutoencoder(latent_dim=3, width=8)
     view = c.jets_view(constituents)
     params = random_params(model, view)
-    found: Any = model.apply({"params": params}, view)
+    found: Any = jax.jit(model.apply)({"params": params}, view)
     prediction, code = found
     w, x, y = constituents[:7].T.astype(np.float64)
     log = np.log(np.maximum(w, 1e-5))
@@ -79,7 +79,9 @@ def test_event_equals_the_definition():
     np.testing.assert_allclose(view.inputs[:6, 0], np.log(pt) / 3, rtol=1e-5)
     np.testing.assert_allclose(view.position, particles[:, 1:] / 2, rtol=1e-6)
     model = c.ConditionalAutoencoder(10, outputs=1)
-    found: Any = model.apply(model.init(jax.random.key(0), view), view)
+    found: Any = jax.jit(model.apply)(
+        jax.jit(model.init)(jax.random.key(0), view), view
+    )
     prediction, code = found
     assert (prediction.shape, code.shape) == ((12, 1), (10,))
     expected = np.mean((prediction[:6, 0] - view.target[:6]) ** 2)
@@ -92,6 +94,7 @@ def test_order_and_padding_do_not_matter(outputs):
     many = jets([12, 5, 1, 0])
     params = random_params(model, c.jets_view(many))
 
+    @jax.jit
     def value(constituents):
         view = c.jets_view(constituents)
         found: Any = model.apply({"params": params}, view)
@@ -116,11 +119,12 @@ def test_gradients_are_finite_with_empty_jets_and_right_by_differences():
         params = random_params(model, view)
         params = jax.tree.map(lambda p: jnp.asarray(p, jnp.float64), params)
 
+        @jax.jit
         def total(params):
             found: Any = model.apply({"params": params}, view)[0]
             return jnp.sum(c.set_loss(view, found))
 
-        gradients = jax.grad(total)(params)
+        gradients = jax.jit(jax.grad(total))(params)
         flat, unravel = jax.flatten_util.ravel_pytree(params)
         slope = jax.flatten_util.ravel_pytree(gradients)[0]
         assert np.all(np.isfinite(slope))
@@ -134,7 +138,7 @@ def test_graph_view_predicts_the_energy_from_code_and_place():
     part = graph_sets.part_of(graph_sets.events([5, 8, 1]))
     model = c.ConditionalGraphAutoencoder((8, 6), 4, (7,))
     params = random_params(model, part)
-    found: Any = model.apply({"params": params}, part)
+    found: Any = jax.jit(model.apply)({"params": params}, part)
     assert (found.code.shape, found.x_hat.shape) == ((3, 4), (14, 1))
     spread = np.asarray(found.code)[part["graph_index"]]
     out = dense(params["decoder"], np.column_stack([spread, part["x"][:, 1:]]))

@@ -23,7 +23,7 @@ def part_of(sizes=SIZES, seed=0):
 
 def params_of(model, part):
     """Returns weights with biases that are not zero."""
-    params = model.init(jax.random.key(0), part)["params"]
+    params = jax.jit(model.init)(jax.random.key(0), part)["params"]
     return jax.tree.map(
         lambda p: p + 0.1 * jnp.sin(jnp.arange(p.size)).reshape(p.shape), params
     )
@@ -39,7 +39,7 @@ def params_of(model, part):
     ],
 )
 def test_published_numbers_of_parameters(model, count):
-    params = model.init(jax.random.key(0), part_of())["params"]
+    params = jax.jit(model.init)(jax.random.key(0), part_of())["params"]
     assert m.parameter_count(params) == count
 
 
@@ -71,7 +71,7 @@ def test_output_and_gradients_equal_pytorch_geometric(name):
         found = model.apply({"params": params}, part).x_hat
         return jnp.mean(jnp.square(found - part["x"])), found
 
-    grads, found = jax.grad(value, has_aux=True)(params)
+    grads, found = jax.jit(jax.grad(value, has_aux=True))(params)
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-5, atol=1e-5)
     grads = torch_weights.to_torch(grads, entries)
     for key, wanted in pyg_twin.gradients(twin).items():
@@ -158,7 +158,7 @@ def test_dropout_keeps_the_mean_of_the_activations():
     masks = m.draw_keep(jax.random.key(0), part, (50,), 0.1)
     assert np.mean(masks[0]) == pytest.approx(0.9, abs=0.01)
     model = m.SeedAutoencoder((50, 4), dropout=0.1)
-    params = model.init(jax.random.key(0), part)["params"]
+    params = jax.jit(model.init)(jax.random.key(0), part)["params"]
     encoder = model.bind({"params": params}).encoder
     keep = [masks[0], np.ones((400, 4), bool)]
     dropped, kept = encoder.nodes(part, keep)[0], encoder.nodes(part)[0]
@@ -180,7 +180,9 @@ def test_standardised_features():
 
 
 def test_initial_weights_have_the_ranges_of_pytorch():
-    params = m.SeedAutoencoder((64, 400), 300).init(jax.random.key(0), part_of())
+    params = jax.jit(m.SeedAutoencoder((64, 400), 300).init)(
+        jax.random.key(0), part_of()
+    )
     head = params["params"]["encoder"]["head"]["dense_0"]
     for leaf in head.values():
         assert np.abs(leaf).max() <= 1 / np.sqrt(400)

@@ -1,5 +1,6 @@
 """The update step: PyTorch Geometric's numbers, parts, padding, epoch losses."""
 
+import functools
 from typing import Any
 
 import jax
@@ -42,7 +43,18 @@ def adamw(rate=1e-3):
 
 def params_of(model):
     part = graph_sets.part_of(graph_sets.events(SIZES))
-    return model.init(jax.random.key(0), part)["params"]
+    return jax.jit(model.init)(jax.random.key(0), part)["params"]
+
+
+def updated(state, batch, objective, optimizer, **settings):
+    update = functools.partial(
+        step.train_step, objective=objective, optimizer=optimizer, **settings
+    )
+    return jax.jit(lambda state, batch: update(state, batch, None))(state, batch)
+
+
+def evaluated(objective, params, batch):
+    return jax.jit(lambda params, batch: objective(params, batch, None))(params, batch)
 
 
 def loss_and_grads(objective, batch, key=None):
@@ -160,12 +172,12 @@ def test_score_is_the_reduced_error_of_the_nodes():
     events = graph_sets.events(SIZES)
     part = graph_sets.part_of(events)
     params = params_of(NODE)
-    found: Any = NODE.apply({"params": params}, part)
+    found: Any = jax.jit(NODE.apply)({"params": params}, part)
     error = found.x_hat - part["x"]
     square = np.asarray(error, np.float64) ** 2
     graph = np.asarray(part["graph_index"])
     objective = step.GraphObjective(NODE, score="pt_only", reduction="max")
-    found = objective(params, graph_sets.batch_of(events), None)
+    found = evaluated(objective, params, graph_sets.batch_of(events))
     expected = [square[graph == g, 0].max() for g in range(len(SIZES))]
     np.testing.assert_allclose(found.score[0][: len(SIZES)], expected, rtol=1e-5)
 
@@ -175,8 +187,7 @@ def test_metrics_of_a_step_are_taken_before_the_update():
     objective, optimizer = OBJECTIVES["mse"], adamw()
     state = step.initial_state(params_of(SEED), optimizer)
     loss, grads, found = loss_and_grads(objective, batch)
-    arguments = {"objective": objective, "optimizer": optimizer}
-    after, metrics = step.train_step(state, batch, None, **arguments, clip_norm=1e-3)
+    after, metrics = updated(state, batch, objective, optimizer, clip_norm=1e-3)
     np.testing.assert_allclose(metrics["loss"], (found.total, found.count), rtol=1e-6)
     assert found.count == sum(SIZES)
     np.testing.assert_allclose(
@@ -189,8 +200,8 @@ def test_metrics_of_a_step_are_taken_before_the_update():
             *map(jax.tree.leaves, (after.params, state.params)), strict=True
         )
     )
-    _, metrics = step.train_step(
-        state, batch, None, **arguments, clip_norm=1e9, batch_mean=True
+    _, metrics = updated(
+        state, batch, objective, optimizer, clip_norm=1e9, batch_mean=True
     )
     assert metrics["clipped"][0] == 0
     np.testing.assert_allclose(metrics["loss"], (loss, 1), rtol=1e-6)
@@ -200,15 +211,13 @@ def test_summary_is_over_events_unless_the_original_way_is_asked_for():
     objective, params = OBJECTIVES["mse"], params_of(SEED)
     state = step.initial_state(params, adamw())
     groups = [graph_sets.events([9, 3]), graph_sets.events([20], 7)]
+    evaluate = jax.jit(functools.partial(step.eval_step, objective=objective))
     outputs = [
-        jax.tree.map(
-            np.asarray,
-            step.eval_step(state, graph_sets.batch_of(g), objective=objective),
-        )
+        jax.tree.map(np.asarray, evaluate(state, graph_sets.batch_of(g)))
         for g in groups
     ]
     together = graph_sets.batch_of(groups[0] + groups[1])
-    whole = objective(params, together, None)
+    whole = evaluated(objective, params, together)
     found = step.summarize(outputs)
     assert found["val_loss"] == pytest.approx(float(step.mean_loss(whole)), rel=1e-6)
     score = np.asarray(whole.score)[np.asarray(whole.weight) > 0]
@@ -228,11 +237,13 @@ def test_sets_of_an_event_are_summed_and_events_averaged(view):
     sets = rows.reshape(3, 2, 12, 3) if view == "jets" else rows[:3]
     model = conditional.ConditionalAutoencoder(3, 2 if view == "jets" else 1, 8)
     objective = step.SetObjective(model, view)
-    params = model.init(jax.random.key(0), step.VIEWS[view](rows))["params"]
+    seen = jax.jit(step.VIEWS[view])(rows)
+    params = jax.jit(model.init)(jax.random.key(0), seen)["params"]
     batch = {view: jnp.asarray(sets), "weight": jnp.ones(3)}
-    found = objective(params, batch, None)
-    seen = step.VIEWS[view](sets.reshape(-1, 12, 3))
-    each = conditional.set_loss(seen, model.apply({"params": params}, seen)[0])
+    found = evaluated(objective, params, batch)
+    seen = jax.jit(step.VIEWS[view])(sets.reshape(-1, 12, 3))
+    prediction = jax.jit(model.apply)({"params": params}, seen)[0]
+    each = jax.jit(conditional.set_loss)(seen, prediction)
     expected = np.asarray(each).reshape(3, -1).sum(axis=1)
     np.testing.assert_allclose(found.score, expected, rtol=1e-5)
     np.testing.assert_allclose(step.mean_loss(found), expected.mean(), rtol=1e-5)
@@ -240,7 +251,7 @@ def test_sets_of_an_event_are_summed_and_events_averaged(view):
         view: jnp.concatenate([batch[view], batch[view][:1]]),
         "weight": jnp.asarray([1.0, 1, 1, 0]),
     }
-    again = objective(params, padded, None)
+    again = evaluated(objective, params, padded)
     np.testing.assert_allclose(step.mean_loss(again), expected.mean(), rtol=1e-5)
 
 
@@ -249,8 +260,8 @@ def test_training_of_the_jets_lowers_the_loss():
     model = conditional.ConditionalAutoencoder(3, 2, 16)
     objective, optimizer = step.SetObjective(model), adamw(0.01)
     batch = {"jets": jnp.asarray(rows), "weight": jnp.ones(32)}
-    view = conditional.jets_view(batch["jets"])
-    params = model.init(jax.random.key(0), view)["params"]
+    view = jax.jit(conditional.jets_view)(batch["jets"])
+    params = jax.jit(model.init)(jax.random.key(0), view)["params"]
     state = step.initial_state(params, optimizer)
     update = jax.jit(
         lambda state: step.train_step(

@@ -1,5 +1,8 @@
 """Small graphs and nets for the tests of the nets."""
 
+from typing import Any
+
+import jax
 import numpy as np
 
 from jaxphys.hypertrack.cluster_losses import ClusterSettings
@@ -7,6 +10,7 @@ from jaxphys.hypertrack.edge_layout import with_pairs
 from jaxphys.hypertrack.fast_net import FastNet
 from jaxphys.hypertrack.objective import Settings
 from jaxphys.hypertrack.set_transformer import SetTransformer
+from jaxphys.hypertrack.step import initial_variables
 from jaxphys.hypertrack.track_net import TrackNet
 
 NET = TrackNet(nstack=2, h_dim=6, m_dim=5, z_dim=7, normalize_input=True)
@@ -59,3 +63,13 @@ def micrographs(graph, sets=3, rows=8, seed=1):
 def stack(graphs):
     """Returns a batch of graphs of one shape."""
     return {name: np.stack([g[name] for g in graphs]) for name in graphs[0]}
+
+
+def drawn(net, graph) -> Any:
+    """Returns variables of an untrained net, compiled as a whole."""
+    return jax.jit(lambda key: net.init(key, graph, False))(jax.random.key(0))
+
+
+def drawn_variables(settings):
+    """Returns variables of all untrained nets, compiled as a whole."""
+    return jax.jit(initial_variables, static_argnums=1)(jax.random.key(0), settings)

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from jaxphys.hypertrack import chunked
-from tests.hypertrack.net_graphs import FAST, NET, make_graph
+from tests.hypertrack.net_graphs import FAST, NET, drawn, make_graph
 
 
 def both(net, chunk, **options):
     graph = make_graph(hits=30)
-    variables = net.init(jax.random.key(0), graph, False)
+    variables = drawn(net, graph)
     changed = jax.tree.map(lambda a: a + 0.2, dict(variables.get("batch_stats", {})))
     variables = {"params": variables["params"], "batch_stats": changed}
-    expected: Any = net.apply(variables, graph, False)
+    expected: Any = jax.jit(net.apply, static_argnums=2)(variables, graph, False)
     position, edges = graph["position"], graph["edge_index"]
     got = chunked.edge_outputs(net, variables, position, edges, chunk=chunk, **options)
     return expected, got
@@ -50,7 +50,7 @@ def test_states_that_memory_does_not_hold_are_computed_again(kept, most):
 
 def test_an_event_without_edges_has_latents():
     graph = make_graph()
-    variables = NET.init(jax.random.key(0), graph, False)
+    variables = drawn(NET, graph)
     none = np.zeros((2, 0), np.int32)
     latents, logits = chunked.edge_outputs(NET, variables, graph["position"], none)
     assert np.all(np.isfinite(latents))

@@ -15,7 +15,13 @@ from jaxphys.hypertrack.objective import Settings
 from jaxphys.hypertrack.voxels import VoxelModel
 from jaxphys.training.checkpoint import Checkpointer
 from jaxphys.training.task import Progress
-from tests.hypertrack.net_graphs import FAST, NET, TRANSFORMER, make_graph
+from tests.hypertrack.net_graphs import (
+    FAST,
+    NET,
+    TRANSFORMER,
+    drawn_variables,
+    make_graph,
+)
 from tests.hypertrack.tracked_events import CLUSTERING
 
 CELL = VoxelModel(
@@ -25,7 +31,7 @@ CELL = VoxelModel(
 
 def variables_of(net):
     """Untrained variables whose running statistics are not those of the start."""
-    found = step.initial_variables(jax.random.key(0), Settings(net, TRANSFORMER))
+    found = drawn_variables(Settings(net, TRANSFORMER))
     moved = jax.tree.map(lambda a: a + 0.2, found["batch_stats"])
     return {**found, "batch_stats": moved}
 
@@ -122,7 +128,9 @@ def test_pytorch_takes_the_state_dict_and_finds_the_same_logits():
     graph = make_graph(hits=25)
     edges = torch.from_numpy(graph["edge_index"]).long()
     latents = twin.encode(torch.from_numpy(graph["position"]), edges)
-    expected: Any = net.apply(tracker.variables, graph, False)
+    expected: Any = jax.jit(net.apply, static_argnums=2)(
+        tracker.variables, graph, False
+    )
     np.testing.assert_allclose(
         twin.decode(latents, edges).detach(), expected.logits, rtol=1e-3, atol=2e-3
     )

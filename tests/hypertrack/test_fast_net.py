@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from jaxphys.hypertrack.fast_net import node_features, pair_features
-from tests.hypertrack.net_graphs import FAST, make_graph
+from tests.hypertrack.net_graphs import FAST, drawn, make_graph
 
 
 @pytest.fixture(scope="module")
 def variables():
-    return FAST.init(jax.random.key(0), make_graph(), False)
+    return drawn(FAST, make_graph())
 
 
 def run(variables, graph):

@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 
 from jaxphys.hypertrack import objective
-from jaxphys.hypertrack.step import initial_variables
-from tests.hypertrack.net_graphs import FAST, SMALL, make_graph, micrographs, stack
+from tests.hypertrack.net_graphs import (
+    FAST,
+    SMALL,
+    drawn_variables,
+    make_graph,
+    micrographs,
+    stack,
+)
 
 
 @pytest.fixture(scope="module")
 def variables():
-    return initial_variables(jax.random.key(0), SMALL)
+    return drawn_variables(SMALL)
 
 
 def run(settings, variables, batch, phase="joint", key=None):
@@ -123,10 +129,10 @@ def test_graphs_of_padding_have_no_weight():
 def test_both_nets_give_latents_that_the_transformer_reads():
     graph = jax.tree.map(jnp.asarray, make_graph())
     settings = dataclasses.replace(SMALL, net=FAST)
-    variables = initial_variables(jax.random.key(0), settings)
-    latents, logits = objective.latents_and_logits(
-        settings, variables["params"], variables["batch_stats"], graph
-    )
+    variables = drawn_variables(settings)
+    evaluate = jax.jit(objective.latents_and_logits, static_argnums=0)
+    params, stats = variables["params"], variables["batch_stats"]
+    latents, logits = evaluate(settings, params, stats, graph)
     rows = objective.transformer_rows(FAST, latents, graph["position"])
     assert rows.shape == (20, 10)
     assert np.abs(rows[:, 7:]).max() < 10  # coordinates are scaled for this net

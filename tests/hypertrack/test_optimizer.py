@@ -7,9 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxphys.hypertrack import step
 from jaxphys.hypertrack.optimizer import NAMES, freeze, is_decayed, make_optimizer
-from tests.hypertrack.net_graphs import SMALL
+from tests.hypertrack.net_graphs import SMALL, drawn_variables
 
 PARAMS = {
     "net": {
@@ -49,7 +48,7 @@ def test_updates_are_those_of_pytorch(name):
 
 
 def test_biases_and_layer_norms_are_not_decayed_but_batch_norms_are():
-    params = step.initial_variables(jax.random.key(0), SMALL)["params"]
+    params = drawn_variables(SMALL)["params"]
     found = {
         tuple(e.key for e in path): None
         for path, _ in jax.tree_util.tree_leaves_with_path(params)

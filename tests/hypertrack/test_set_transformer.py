@@ -13,11 +13,11 @@ ROWS, PIVOTS = (
     jax.random.normal(jax.random.key(k), (2, n, 10)) for k, n in ((0, 7), (1, 3))
 )
 MASK = jnp.arange(7)[None] < jnp.array([[7], [5]])
-PARAMS = TRANSFORMER.init(jax.random.key(2), ROWS, PIVOTS, MASK)
+PARAMS = jax.jit(TRANSFORMER.init)(jax.random.key(2), ROWS, PIVOTS, MASK)
 
 
 def run(rows, pivots, mask, pivot_mask=None) -> Any:
-    return TRANSFORMER.apply(PARAMS, rows, pivots, mask, pivot_mask)
+    return jax.jit(TRANSFORMER.apply)(PARAMS, rows, pivots, mask, pivot_mask)
 
 
 def test_rows_and_pivots_may_come_in_any_order():

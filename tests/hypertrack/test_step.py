@@ -13,7 +13,14 @@ from jaxphys.hypertrack import step
 from jaxphys.hypertrack.device_micrographs import Proposal, propose
 from jaxphys.hypertrack.edge_losses import EdgeBCE
 from jaxphys.hypertrack.optimizer import make_optimizer
-from tests.hypertrack.net_graphs import FAST, SMALL, make_graph, micrographs, stack
+from tests.hypertrack.net_graphs import (
+    FAST,
+    SMALL,
+    drawn_variables,
+    make_graph,
+    micrographs,
+    stack,
+)
 
 pytestmark = pytest.mark.slow  # compiles whole steps
 
@@ -28,7 +35,7 @@ PROPOSED = dataclasses.replace(
 
 @functools.cache
 def start(settings=SMALL):
-    variables = step.initial_variables(jax.random.key(0), settings)
+    variables = drawn_variables(settings)
     return step.initial_state(variables, OPTIMIZER, settings)
 
 

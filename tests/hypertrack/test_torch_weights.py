@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from jaxphys.hypertrack import torch_weights
-from tests.hypertrack.net_graphs import NET, TRANSFORMER, make_graph
+from tests.hypertrack.net_graphs import NET, TRANSFORMER, drawn, make_graph
 
 
 def test_every_weight_of_a_net_goes_there_and_back():
-    variables = NET.init(jax.random.key(0), make_graph(), False)
+    variables = drawn(NET, make_graph())
     named = torch_weights.params_to_torch(variables["params"], NET)
     named |= torch_weights.buffers_to_torch(variables["batch_stats"], NET)
     assert named["conv_gnn_edx.1.nn_final.0.0.weight"].shape == (6, 11)
@@ -29,7 +29,7 @@ def test_every_weight_of_a_transformer_goes_there_and_back():
 
 
 def test_a_missing_name_is_reported():
-    variables = NET.init(jax.random.key(0), make_graph(), False)
+    variables = drawn(NET, make_graph())
     named = torch_weights.params_to_torch(variables["params"], NET)
     named |= torch_weights.buffers_to_torch(variables["batch_stats"], NET)
     named.pop("mlp_2pt_edx.2.bias")

@@ -9,12 +9,12 @@ import pytest
 
 from jaxphys.hypertrack.batch_norm import COLLECTION
 from jaxphys.hypertrack.track_net import INPUT_MEAN, TrackNet, network_input
-from tests.hypertrack.net_graphs import NET, make_graph
+from tests.hypertrack.net_graphs import NET, drawn, make_graph
 
 
 @pytest.fixture(scope="module")
 def variables():
-    return NET.init(jax.random.key(0), make_graph(), False)
+    return drawn(NET, make_graph())
 
 
 def run(net, variables, graph, train=True):
