@@ -33,6 +33,7 @@ class RunConfig:
     Class attributes:
       EXPERIMENT: name of the experiment, written into ``config.flags``.
       MODES: the modes that it offers.
+      WITHOUT_RUN: those that neither begin a run nor need one.
       RENAMED: flags of the original program that have another name here.
       PATHS: flags that name files a run needs again, kept as absolute paths.
       NO_EFFECT: flags of the original program that are accepted and dropped, with
@@ -41,6 +42,7 @@ class RunConfig:
 
     EXPERIMENT: ClassVar[str] = ""
     MODES: ClassVar[tuple[str, ...]] = ("train", "evaluate", "predict")
+    WITHOUT_RUN: ClassVar[tuple[str, ...]] = ("simulate", "prepare")
     RENAMED: ClassVar[Mapping[str, str]] = {}
     NO_EFFECT: ClassVar[Mapping[str, str]] = {}
     PATHS: ClassVar[tuple[str, ...]] = ("data", "init_from")

@@ -105,8 +105,10 @@ def predict(config: Config, session: app.Session) -> None:
 def voxels(config: Config, session: app.Session) -> None:
     """Trains voxels for every --ncell and writes --output<ncell>.npz with a table."""
     del session
+    if not config.output:
+        raise ValueError("--output: needed, the prefix of the files to write")
     parts = data.choose(config)
-    stem = pathlib.Path(config.output or f"{config.workdir}/voxels")
+    stem = pathlib.Path(config.output)
     for ncell in config.ncell:
         path = stem.with_name(f"{stem.name}-{ncell}.npz")
         model = data.make_voxels(config, parts.voxels, ncell, path)

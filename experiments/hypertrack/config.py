@@ -22,6 +22,7 @@ class Config(RunConfig):
     MODES: ClassVar = (
         "train", "evaluate", "predict", "voxels", "simulate", "prepare", "export",
     )  # fmt: skip
+    WITHOUT_RUN: ClassVar = (*RunConfig.WITHOUT_RUN, "voxels")
     PATHS: ClassVar = (
         *RunConfig.PATHS, "voxdyn", "voxel_data", "val_data", "extra_data", "compare",
     )  # fmt: skip

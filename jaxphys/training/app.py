@@ -192,7 +192,7 @@ def resolve(config: configs.RunConfig, given: Sequence[str]) -> Any:
       ValueError: a run of another experiment, a change of its meaning, or no run
         where one is needed.
     """
-    if config.mode in ("simulate", "prepare"):
+    if config.mode in config.WITHOUT_RUN:
         return config
     if not config.workdir:
         raise ValueError("--workdir: needed, the folder of the run")

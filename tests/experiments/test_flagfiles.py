@@ -1,15 +1,27 @@
-"""Every flagfile that ships parses with the configuration of its experiment."""
+"""Flagfiles that ship and commands of the pages fit the flags of their experiment."""
 
 import importlib
 import pathlib
+import re
+import shlex
 
 import pytest
+from absl import flags
 
 from jaxphys import config as configs
+from jaxphys.training import app
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = sorted((ROOT / "experiments").glob("*/flags/*.flags"))
 EXPERIMENTS = sorted({path.parents[1].name for path in FILES})
+PAGES = [ROOT / "README.md", *sorted((ROOT / "experiments").glob("*/README.md"))]
+COMMAND = re.compile(r"python -m experiments\.(\w+) (--[^`#\n]*)")
+COMMANDS = [
+    found
+    for page in PAGES
+    for found in COMMAND.findall(page.read_text())
+    if "--flagfile=..." not in found[1] and not found[1].startswith("--help")
+]
 
 
 def config_of(name):
@@ -69,3 +81,18 @@ def test_experiment_declares_its_name_and_renames_to_flags_that_exist(name):
             for word in new.split()
             if word.startswith("--")
         ), new
+
+
+@pytest.mark.parametrize(("name", "arguments"), COMMANDS, ids=str.strip)
+def test_commands_of_the_pages_are_understood(name, arguments, tmp_path, monkeypatch):
+    kind, values = config_of(name), flags.FlagValues()
+    configs.define_flags(kind, values)
+    monkeypatch.chdir(tmp_path)  # where no run is
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    found = configs.parse_command_line(kind, shlex.split(arguments), values)
+    given = configs.given_flags(kind, values)
+    if found.mode in ("evaluate", "predict", "export"):
+        with pytest.raises(ValueError, match="no run there"):
+            app.resolve(found, given)
+    else:
+        assert app.resolve(found, given) == found

@@ -10,7 +10,6 @@ import pytest
 from experiments.hypertrack import __main__ as main
 from experiments.hypertrack.config import Config
 from jaxphys.hypertrack.event_source import open_events, sample_prefix
-from jaxphys.training import app
 from tests.experiments.commands import run_mode
 
 SMALL = [
@@ -128,16 +127,11 @@ def test_voxels_of_another_number_of_cells_are_refused(trained, tmp_path):
 
 
 def test_voxels_are_trained_and_described_for_every_number_of_cells(tmp_path, capsys):
-    config = Config(
-        mode="voxels",
-        ncell=(50, 100),
-        augment=1,
-        niter=2,
-        output=str(tmp_path / "cells"),
-        rfactor_end=1.0,
-        report_events=2,
-    )
-    main.voxels(config, app.Session())
+    flags = ["--mode=voxels", "--ncell=50,100", "--augment=1", "--niter=2"]
+    flags += ["--rfactor_end=1", "--report_events=2"]
+    with pytest.raises(ValueError, match="--output: needed"):
+        run(*flags)
+    run(*flags, f"--output={tmp_path / 'cells'}")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0][-10:] for line in lines] == ["lls-50.npz", "ls-100.npz"]
     tpr, fpr = (
