@@ -149,7 +149,8 @@ def convert(config: Config, index: DataIndex, aside: str | os.PathLike) -> int:
       aside: file for the rows with impossible numbers, if there are some.
 
     Raises:
-      ValueError: some files name their showers and some do not.
+      ValueError: some files name their showers and some do not, or a file to write is
+        one of those that are read.
     """
     named = {
         file.has_showers: file.file.path for file in index.files if file.file.num_rows
@@ -159,6 +160,10 @@ def convert(config: Config, index: DataIndex, aside: str | os.PathLike) -> int:
             f"{named[False]}: names no showers, but {named[True]} does: convert them "
             "one by one"
         )
+    inputs = {os.path.realpath(file.file.path) for file in index.files}
+    for path in (config.output, aside):
+        if os.path.realpath(path) in inputs:
+            raise ValueError(f"--output={config.output}: {path} is among --data")
     write_bad_rows(index, aside)
     with (
         EventWriter(config.output) as writer,

@@ -213,6 +213,9 @@ def test_rows_with_impossible_numbers_are_written_beside(
     assert_same(read_events(str(good)), read_events(str(simulated)).select(kept))
     aside = pq.read_table(tmp_path / "good.bad_rows.parquet")
     assert aside["row"].to_pylist() == [17]
+    flags[0] = f"--data={tmp_path}"  # which holds both now
+    with pytest.raises(ValueError, match=r"good\.parquet is among --data"):
+        run("--mode=prepare", *flags)
 
 
 def test_rows_with_impossible_numbers_are_written_to_the_workdir(
