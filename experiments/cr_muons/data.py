@@ -246,13 +246,13 @@ def load(config: Config, norm: FeatureNorm | None = None) -> Data:
         words = ", ".join(f"{key} {value:,}" for key, value in found.counts().items())
         print(f"{name}: {words}; places {found.buckets}", file=sys.stderr)
     if jax.process_index() == 0:
-        _write_aside(config, train)
+        _set_aside(config, train)
     if norm is None:
         norm = fit_feature_norm(train.events(MOST_MUONS).muons, config.feature_norm)
     return Data(train, numbers, val, norm)
 
 
-def _write_aside(config: Config, train: MuonBatches) -> None:
+def _set_aside(config: Config, train: MuonBatches) -> None:
     """Writes the events that are not trained on because of their contents."""
     if config.outliers_dir:
         written = train.write_outliers(config.outliers_dir)

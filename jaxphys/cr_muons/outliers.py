@@ -1,5 +1,6 @@
 """Writes aside what is not trained on: events of too many muons and impossible rows."""
 
+import itertools
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -109,10 +110,7 @@ def _write_aside(
         return 0
     with EventWriter(path, columns) as writer:
         for file, rows in zip(files, found, strict=True):
-            edges = file.file.group_start
-            for start, stop in zip(
-                edges[:-1].tolist(), edges[1:].tolist(), strict=True
-            ):
+            for start, stop in itertools.pairwise(file.file.group_start.tolist()):
                 inside = rows[(rows >= start) & (rows < stop)]
                 if not len(inside):
                     continue
