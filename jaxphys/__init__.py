@@ -25,7 +25,12 @@ def load_run(workdir: str | os.PathLike, **settings: Any) -> Any:
     if not first or not first[0].startswith(head):
         raise ValueError(f"{workdir}: no run there (expected {path})")
     system = first[0].removeprefix(head)
-    if not (pathlib.Path(__file__).parent / system / "predict.py").is_file():
+    folder = pathlib.Path(__file__).parent / system
+    places = [
+        p for p in ("inference/predict", "predict") if (folder / f"{p}.py").is_file()
+    ]
+    if not places:
         raise ValueError(f"{path}: unknown experiment {system!r}")
-    module = importlib.import_module(f"jaxphys.{system}.predict")
+    place = places[0].replace("/", ".")
+    module = importlib.import_module(f"jaxphys.{system}.{place}")
     return module.load(workdir, **settings)

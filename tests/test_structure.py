@@ -15,7 +15,9 @@ ONLY_IN = {
     "tensorboardX": {"jaxphys/training/writer.py"},
 }
 # a file format that is one of those of another module, tested with them
-TESTED_WITH = {"jaxphys/track_extrapolator/export/jxte.py": "export_binary"}
+TESTED_WITH = {
+    "jaxphys/track_extrapolator/inference/export/jxte.py": "inference/export/test_binary"
+}
 MOST_LINES = 400
 VAGUE_NAMES = {
     "utils",
@@ -194,7 +196,7 @@ def places_of(path):
     _, *folders, name = path.removesuffix(".py").split("/")
     room = folders[:1]
     if path in TESTED_WITH:
-        yield f"tests/{'/'.join(room)}/test_{TESTED_WITH[path]}.py"
+        yield f"tests/{room[0]}/{TESTED_WITH[path]}.py"
     yield "/".join(["tests", *folders, f"test_{name}.py"])
     yield "/".join(["tests", *room, "_".join(["test", *folders[1:], f"{name}.py"])])
 

@@ -21,14 +21,14 @@ from experiments.track_extrapolator.task import BEST, make_model, make_task
 from jaxphys.config import to_flagfile
 from jaxphys.report import Column
 from jaxphys.report.ensemble import write_ensemble
-from jaxphys.track_extrapolator import dataset_files
-from jaxphys.track_extrapolator import export as exports
-from jaxphys.track_extrapolator import predict as prediction
-from jaxphys.track_extrapolator.comparison import PUBLISHED
-from jaxphys.track_extrapolator.dataset_files import TrackSet
-from jaxphys.track_extrapolator.export import binary
-from jaxphys.track_extrapolator.field import field_hash
-from jaxphys.track_extrapolator.surrogate import Surrogate
+from jaxphys.track_extrapolator.analysis.comparison import PUBLISHED
+from jaxphys.track_extrapolator.data import dataset_files
+from jaxphys.track_extrapolator.data.dataset_files import TrackSet
+from jaxphys.track_extrapolator.inference import export as exports
+from jaxphys.track_extrapolator.inference import predict as prediction
+from jaxphys.track_extrapolator.inference.export import binary
+from jaxphys.track_extrapolator.model.surrogate import Surrogate
+from jaxphys.track_extrapolator.physics.field import field_hash
 from jaxphys.training import app
 from jaxphys.training.compiled import initial_key
 from jaxphys.training.loop import FitResult

@@ -11,12 +11,14 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.track_extrapolator.config import Config
-from jaxphys.track_extrapolator import datagen, dataset_files, parametrisation
-from jaxphys.track_extrapolator.dataset_files import TrackSet
-from jaxphys.track_extrapolator.field import Field, GridField, make_field
-from jaxphys.track_extrapolator.model import STATS, statistics
-from jaxphys.track_extrapolator.propagate import propagate
-from jaxphys.track_extrapolator.surrogate import STATE_NAMES, features
+from jaxphys.track_extrapolator import simulation
+from jaxphys.track_extrapolator.data import dataset_files
+from jaxphys.track_extrapolator.data.dataset_files import TrackSet
+from jaxphys.track_extrapolator.model import parametrisation
+from jaxphys.track_extrapolator.model.model import STATS, statistics
+from jaxphys.track_extrapolator.model.surrogate import STATE_NAMES, features
+from jaxphys.track_extrapolator.physics.field import Field, GridField, make_field
+from jaxphys.track_extrapolator.physics.propagate import propagate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +56,12 @@ def approximate_field(config: Config) -> Field | None:
     )
 
 
-def sampling(config: Config) -> datagen.Sampling:
+def sampling(config: Config) -> simulation.Sampling:
     """Returns the ranges in which tracks are drawn."""
     names = ("x_max", "y_max", "tx_max", "ty_max", "p_min", "p_max")
     names += ("z_in", "z_out", "dz_mode")
     names += ("z_in_min", "z_in_max", "dz_min", "dz_max")
-    return datagen.Sampling(**{name: getattr(config, name) for name in names})
+    return simulation.Sampling(**{name: getattr(config, name) for name in names})
 
 
 def simulate(config: Config, folder: pathlib.Path) -> None:
@@ -71,7 +73,7 @@ def simulate(config: Config, folder: pathlib.Path) -> None:
     if jax.process_index() == 0:
         field = make_field(config.field, config.field_file, config.polarity)
         _check_coverage(config, field)
-        paths = datagen.generate_shards(
+        paths = simulation.generate_shards(
             folder,
             config.dataset,
             field,
@@ -308,7 +310,7 @@ class Preparation:
         if field is None:
             raise ValueError("--online_data needs the field of the truth")
         count = int(0.85 * config.samples)
-        tracks = datagen.online_tracks(
+        tracks = simulation.online_tracks(
             field, count, epoch, config.seed, sampling(config)
         )
         return self.arrays(tracks, training=True)

@@ -11,17 +11,18 @@ import numpy as np
 
 from experiments.track_extrapolator import sections
 from jaxphys.report import Report, figures, to_json
-from jaxphys.track_extrapolator import metrics, plots
-from jaxphys.track_extrapolator.comparison import (
+from jaxphys.track_extrapolator.analysis import metrics
+from jaxphys.track_extrapolator.analysis.comparison import (
     PUBLISHED,
     Comparison,
     Published,
     measure,
     standard_comparisons,
 )
-from jaxphys.track_extrapolator.dataset_files import TrackSet
-from jaxphys.track_extrapolator.propagate import propagate
-from jaxphys.track_extrapolator.surrogate import Surrogate
+from jaxphys.track_extrapolator.data.dataset_files import TrackSet
+from jaxphys.track_extrapolator.model.surrogate import Surrogate
+from jaxphys.track_extrapolator.physics.propagate import propagate
+from jaxphys.track_extrapolator.report import plots
 
 _HISTORY = {
     "train_loss": ("train_loss", "train_losses", "train", "loss"),

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from jaxphys.report import Column, Report, Table, figures, format_number
-from jaxphys.track_extrapolator import metrics, plots
-from jaxphys.track_extrapolator.comparison import Measured, Published
-from jaxphys.track_extrapolator.dataset_files import TrackSet
-from jaxphys.track_extrapolator.surrogate import Surrogate
+from jaxphys.track_extrapolator.analysis import metrics
+from jaxphys.track_extrapolator.analysis.comparison import Measured, Published
+from jaxphys.track_extrapolator.data.dataset_files import TrackSet
+from jaxphys.track_extrapolator.model.surrogate import Surrogate
+from jaxphys.track_extrapolator.report import plots
 
 
 def subtitle(surrogate: Surrogate, test: TrackSet) -> str:

@@ -10,8 +10,8 @@ import optax
 from experiments.track_extrapolator.config import Config
 from experiments.track_extrapolator.data import Preparation, Splits, input_names
 from jaxphys.data.batches import ArrayBatches, sequential, shuffled
-from jaxphys.track_extrapolator import step
-from jaxphys.track_extrapolator.model import STATS, TrackMLP
+from jaxphys.track_extrapolator.model.model import STATS, TrackMLP
+from jaxphys.track_extrapolator.training import step
 from jaxphys.training import optimizers, phases
 from jaxphys.training.app import compute_dtype
 from jaxphys.training.task import Task, TrainState

@@ -13,18 +13,21 @@ import numpy as np
 from jaxphys.data.batches import ArrayBatches, sequential
 from jaxphys.equivalence import torch_weights
 from jaxphys.equivalence.golden import Golden
-from jaxphys.track_extrapolator import datagen, field_files, metrics, step
-from jaxphys.track_extrapolator.export import binary
-from jaxphys.track_extrapolator.field import Field, GridField, make_field
-from jaxphys.track_extrapolator.model import (
+from jaxphys.track_extrapolator import simulation
+from jaxphys.track_extrapolator.analysis import metrics
+from jaxphys.track_extrapolator.data import field_files
+from jaxphys.track_extrapolator.inference.export import binary
+from jaxphys.track_extrapolator.model.model import (
     STATS,
     TrackMLP,
     input_jacobian,
     parameter_count,
     statistics,
 )
-from jaxphys.track_extrapolator.propagate import propagate
-from jaxphys.track_extrapolator.surrogate import Surrogate, variables_from_torch
+from jaxphys.track_extrapolator.model.surrogate import Surrogate, variables_from_torch
+from jaxphys.track_extrapolator.physics.field import Field, GridField, make_field
+from jaxphys.track_extrapolator.physics.propagate import propagate
+from jaxphys.track_extrapolator.training import step
 from jaxphys.training import optimizers, phases
 from jaxphys.training.loop import fit
 from jaxphys.training.mesh import make_mesh
@@ -92,7 +95,7 @@ def replay_field_eval(golden: Golden) -> Outputs:
 
 def replay_generate_sample(golden: Golden) -> Outputs:
     """The original's sampling, one legacy seed per track."""
-    found = datagen.sample_legacy(
+    found = simulation.sample_legacy(
         golden.inputs["seed"], golden.config["z_in"], golden.config["z_out"]
     )
     return dict(zip("XYP", found, strict=True))

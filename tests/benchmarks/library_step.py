@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from jaxphys.data.batches import ArrayBatches, sequential, shuffled
-from jaxphys.track_extrapolator import step
-from jaxphys.track_extrapolator.model import TrackMLP
+from jaxphys.track_extrapolator.model.model import TrackMLP
+from jaxphys.track_extrapolator.training import step
 from jaxphys.training.loop import Run
 from jaxphys.training.mesh import make_mesh
 from jaxphys.training.optimizers import make_optimizer

@@ -61,14 +61,14 @@ def main():
 
     import numpy as np
 
-    from jaxphys.track_extrapolator.datagen import sample_states
-    from jaxphys.track_extrapolator.field import (
+    from jaxphys.track_extrapolator.physics.field import (
         LHCB_GRID,
         GaussSeed,
         GridField,
         sample_on_grid,
     )
-    from jaxphys.track_extrapolator.propagate import propagate
+    from jaxphys.track_extrapolator.physics.propagate import propagate
+    from jaxphys.track_extrapolator.simulation import sample_states
     from tests.track_extrapolator import reference
 
     states = sample_states(0, 0, options.tracks)[0]

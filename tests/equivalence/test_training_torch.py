@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from jaxphys.data.batches import ArrayBatches, sequential
-from jaxphys.track_extrapolator import step
-from jaxphys.track_extrapolator.model import STATS, TrackMLP
-from jaxphys.track_extrapolator.surrogate import variables_from_torch
+from jaxphys.track_extrapolator.model.model import STATS, TrackMLP
+from jaxphys.track_extrapolator.model.surrogate import variables_from_torch
+from jaxphys.track_extrapolator.training import step
 from jaxphys.training import optimizers, phases
 from jaxphys.training.loop import fit
 from jaxphys.training.mesh import make_mesh

@@ -10,7 +10,7 @@ import pytest
 from experiments.track_extrapolator import data
 from experiments.track_extrapolator.config import Config
 from jaxphys.config import parse_command_line
-from jaxphys.track_extrapolator.dataset_files import read_dataset
+from jaxphys.track_extrapolator.data.dataset_files import read_dataset
 
 LAUNCH = pathlib.Path(__file__).parents[2] / "experiments" / "launch"
 SHARDS, SAMPLES = 3, 1000

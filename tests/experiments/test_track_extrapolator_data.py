@@ -8,14 +8,16 @@ import pytest
 
 from experiments.track_extrapolator import data
 from experiments.track_extrapolator.config import Config
-from jaxphys.track_extrapolator import datagen, field_files, parametrisation
-from jaxphys.track_extrapolator.dataset_files import TrackSet
-from jaxphys.track_extrapolator.field import GaussSeed
-from jaxphys.track_extrapolator.propagate import propagate
+from jaxphys.track_extrapolator import simulation
+from jaxphys.track_extrapolator.data import field_files
+from jaxphys.track_extrapolator.data.dataset_files import TrackSet
+from jaxphys.track_extrapolator.model import parametrisation
+from jaxphys.track_extrapolator.physics.field import GaussSeed
+from jaxphys.track_extrapolator.physics.propagate import propagate
 
 
 def tracks(count=200, seed=0):
-    return datagen.generate(GaussSeed(), count, seed, step=100.0)
+    return simulation.generate(GaussSeed(), count, seed, step=100.0)
 
 
 def test_split_is_85_10_5_in_order():
@@ -101,7 +103,7 @@ def test_importance_has_mean_one_and_grows_with_qop():
 @pytest.mark.parametrize("name", ["kick", "born"])
 def test_slope_labels_are_the_derivatives_of_the_normalised_target(name):
     config = Config(parametrisation=name, jacobian_weight=1.0)
-    made = datagen.generate(GaussSeed(), 20, 1)
+    made = simulation.generate(GaussSeed(), 20, 1)
     prep = data.Preparation.fit(config, made)
     slopes = prep.arrays(made, training=True)["slopes"]
     step = np.array([1e-2, 1e-2, 1e-6, 1e-6, 1e-10])
@@ -132,7 +134,7 @@ def test_online_tracks_change_with_the_epoch_and_come_back():
 
 def test_uniform_planes_become_inputs():
     config = Config(dz_mode="uniform")
-    made = datagen.generate(GaussSeed(), 50, 0, data.sampling(config), step=100.0)
+    made = simulation.generate(GaussSeed(), 50, 0, data.sampling(config), step=100.0)
     arrays = data.Preparation.fit(config, made).arrays(made, training=True)
     assert arrays["inputs"].shape == (50, 7)
     assert arrays["inputs"][:, 5].std() == pytest.approx(1, rel=1e-5)

@@ -11,7 +11,7 @@ import jaxphys
 from experiments.track_extrapolator import __main__ as main
 from experiments.track_extrapolator.config import Config
 from jaxphys.config import parse_command_line
-from jaxphys.track_extrapolator.export import binary
+from jaxphys.track_extrapolator.inference.export import binary
 from jaxphys.training import app
 from tests.experiments.commands import run_mode
 

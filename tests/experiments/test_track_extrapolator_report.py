@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from experiments.track_extrapolator.report import write_report
-from jaxphys.track_extrapolator import parametrisation
-from jaxphys.track_extrapolator.comparison import PUBLISHED, standard_comparisons
-from jaxphys.track_extrapolator.datagen import generate
-from jaxphys.track_extrapolator.field import GaussSeed, field_hash
-from jaxphys.track_extrapolator.surrogate import Surrogate
+from jaxphys.track_extrapolator.analysis.comparison import (
+    PUBLISHED,
+    standard_comparisons,
+)
+from jaxphys.track_extrapolator.model import parametrisation
+from jaxphys.track_extrapolator.model.surrogate import Surrogate
+from jaxphys.track_extrapolator.physics.field import GaussSeed, field_hash
+from jaxphys.track_extrapolator.simulation import generate
 
 FIELD = GaussSeed()
 HISTORY = [

@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 
-from jaxphys.track_extrapolator import parametrisation as par
-from jaxphys.track_extrapolator.field import GaussSeed
-from jaxphys.track_extrapolator.surrogate import Surrogate, input_names_for
+from jaxphys.track_extrapolator.model import parametrisation as par
+from jaxphys.track_extrapolator.model.surrogate import Surrogate, input_names_for
+from jaxphys.track_extrapolator.physics.field import GaussSeed
 
 
 def random_surrogate(
