@@ -73,7 +73,7 @@ setup(
     packages=find_packages(include=["jaxphys", "jaxphys.*", "experiments*"]),
     package_data={
         "jaxphys.report": ["*.jinja"],
-        "jaxphys.hidden_vertex": ["sample.parquet"],
+        "jaxphys.hidden_vertex.data": ["sample.parquet"],
         "jaxphys.hypertrack": ["sample-*.parquet", "detector.npz"],
         "experiments": ["*/flags/*.flags", "*/README.md", "launch/*"],
     },

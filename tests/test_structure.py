@@ -15,9 +15,8 @@ ONLY_IN = {
     "tensorboardX": {"jaxphys/training/writer.py"},
 }
 # a file format that is one of those of another module, tested with them
-TESTED_WITH = {
-    "jaxphys/track_extrapolator/inference/export/jxte.py": "inference/export/test_binary"
-}
+EXPORT = "track_extrapolator/inference/export"
+TESTED_WITH = {f"jaxphys/{EXPORT}/jxte.py": f"{EXPORT}/test_binary"}
 MOST_LINES = 400
 VAGUE_NAMES = {
     "utils",
@@ -196,7 +195,7 @@ def places_of(path):
     _, *folders, name = path.removesuffix(".py").split("/")
     room = folders[:1]
     if path in TESTED_WITH:
-        yield f"tests/{room[0]}/{TESTED_WITH[path]}.py"
+        yield f"tests/{TESTED_WITH[path]}.py"
     yield "/".join(["tests", *folders, f"test_{name}.py"])
     yield "/".join(["tests", *room, "_".join(["test", *folders[1:], f"{name}.py"])])
 

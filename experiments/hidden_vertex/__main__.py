@@ -12,12 +12,12 @@ from experiments.hidden_vertex import data
 from experiments.hidden_vertex.config import Config
 from experiments.hidden_vertex.scoring import report_run
 from experiments.hidden_vertex.task import BEST, check_sizes, make_task
-from jaxphys.hidden_vertex import export as exports
-from jaxphys.hidden_vertex import predict as prediction
-from jaxphys.hidden_vertex import prepare as preparation
-from jaxphys.hidden_vertex import simulation
-from jaxphys.hidden_vertex.network import Network
-from jaxphys.hidden_vertex.store import check_scale, feature_statistics
+from jaxphys.hidden_vertex.data import prepare as preparation
+from jaxphys.hidden_vertex.data.store import check_scale, feature_statistics
+from jaxphys.hidden_vertex.inference import export as exports
+from jaxphys.hidden_vertex.inference import predict as prediction
+from jaxphys.hidden_vertex.simulation import simulation
+from jaxphys.hidden_vertex.training.network import Network
 from jaxphys.report import Column
 from jaxphys.report.ensemble import write_ensemble
 from jaxphys.training import app

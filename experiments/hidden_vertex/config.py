@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from jaxphys.config import RunConfig, option
-from jaxphys.hidden_vertex.network import KINDS, LOSSES, SCORES, VIEWS, Network
+from jaxphys.hidden_vertex.training.network import KINDS, LOSSES, SCORES, VIEWS, Network
 
 CONTENTS = ("knn", "radius", "jets", "event")
 

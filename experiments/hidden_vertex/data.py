@@ -9,21 +9,26 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.hidden_vertex.config import Config
-from jaxphys.hidden_vertex import simulation
-from jaxphys.hidden_vertex.graphs import features
-from jaxphys.hidden_vertex.losses import emitted_floor
-from jaxphys.hidden_vertex.model import ORIGINAL_MEAN, ORIGINAL_STD
-from jaxphys.hidden_vertex.network import Network
-from jaxphys.hidden_vertex.prepare import prepare
-from jaxphys.hidden_vertex.readers import open_source
-from jaxphys.hidden_vertex.reading import Reading
-from jaxphys.hidden_vertex.splits import Split, check_split, split_events, split_quotas
-from jaxphys.hidden_vertex.store import (
+from jaxphys.hidden_vertex.data.prepare import prepare
+from jaxphys.hidden_vertex.data.readers import open_source
+from jaxphys.hidden_vertex.data.reading import Reading
+from jaxphys.hidden_vertex.data.splits import (
+    Split,
+    check_split,
+    split_events,
+    split_quotas,
+)
+from jaxphys.hidden_vertex.data.store import (
     Store,
     check_store,
     feature_statistics,
     open_store,
 )
+from jaxphys.hidden_vertex.model.model import ORIGINAL_MEAN, ORIGINAL_STD
+from jaxphys.hidden_vertex.physics.graphs import features
+from jaxphys.hidden_vertex.simulation import simulation
+from jaxphys.hidden_vertex.training.losses import emitted_floor
+from jaxphys.hidden_vertex.training.network import Network
 
 
 def reading(config: Config) -> Reading:

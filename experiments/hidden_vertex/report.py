@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from experiments.hidden_vertex import sections, sections_events, sections_training
-from jaxphys.hidden_vertex import evaluation, scores
-from jaxphys.hidden_vertex.evaluation import Scored
-from jaxphys.hidden_vertex.sculpting import Sculpting, mass_sculpting
+from jaxphys.hidden_vertex.analysis import evaluation, scores
+from jaxphys.hidden_vertex.analysis.evaluation import Scored
+from jaxphys.hidden_vertex.analysis.sculpting import Sculpting, mass_sculpting
 from jaxphys.report import Report, figures
 
 _HISTORY = {
@@ -59,9 +59,9 @@ def write_report(
             per event (None for other models or losses); gap = (val_loss - floor) /
             floor.
         filters: number of rows read, of empty events dropped and so on, by name.
-        splits: a line per part, as `jaxphys.hidden_vertex.splits.check_split`.
-        feature_statistics: as `jaxphys.hidden_vertex.store.feature_statistics`; may be
-            empty.
+        splits: a line per part, as `jaxphys.hidden_vertex.data.splits.check_split`.
+        feature_statistics: as `jaxphys.hidden_vertex.data.store.feature_statistics`;
+            may be empty.
         history: training history by epoch: columns by name, or one mapping per epoch;
             read are train_loss, val_loss and epoch (or round).
         config_text: the flags of the run, `--name=value` per line.

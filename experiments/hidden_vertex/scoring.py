@@ -10,14 +10,14 @@ import numpy as np
 from experiments.hidden_vertex import data, report
 from experiments.hidden_vertex.config import Config
 from jaxphys.config import to_flagfile
-from jaxphys.hidden_vertex import prepare as preparation
-from jaxphys.hidden_vertex.evaluation import Scored
-from jaxphys.hidden_vertex.injection import Injected
-from jaxphys.hidden_vertex.network import Network, evaluate
-from jaxphys.hidden_vertex.observables import baseline_scores
-from jaxphys.hidden_vertex.predict import Detector
-from jaxphys.hidden_vertex.splits import Split, check_split
-from jaxphys.hidden_vertex.store import Store, feature_statistics
+from jaxphys.hidden_vertex.analysis.evaluation import Scored
+from jaxphys.hidden_vertex.data import prepare as preparation
+from jaxphys.hidden_vertex.data.injection import Injected
+from jaxphys.hidden_vertex.data.splits import Split, check_split
+from jaxphys.hidden_vertex.data.store import Store, feature_statistics
+from jaxphys.hidden_vertex.inference.predict import Detector
+from jaxphys.hidden_vertex.physics.observables import baseline_scores
+from jaxphys.hidden_vertex.training.network import Network, evaluate
 from jaxphys.training import app
 
 

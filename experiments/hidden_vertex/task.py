@@ -11,10 +11,10 @@ import numpy as np
 from experiments.hidden_vertex import data
 from experiments.hidden_vertex.config import Config
 from jaxphys.data.batches import sequential, shuffled
-from jaxphys.hidden_vertex import step
-from jaxphys.hidden_vertex.network import Network, bytes_on_device
-from jaxphys.hidden_vertex.splits import Split
-from jaxphys.hidden_vertex.store import Store
+from jaxphys.hidden_vertex.data.splits import Split
+from jaxphys.hidden_vertex.data.store import Store
+from jaxphys.hidden_vertex.training import step
+from jaxphys.hidden_vertex.training.network import Network, bytes_on_device
 from jaxphys.training import optimizers, phases
 from jaxphys.training.mesh import make_mesh
 from jaxphys.training.task import Progress, Task, TrainState

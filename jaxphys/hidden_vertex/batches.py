@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxphys.data.batches import Order
-from jaxphys.hidden_vertex.graphs import NO_NEIGHBOUR, features
-from jaxphys.hidden_vertex.store import Store, ragged_rows
+from jaxphys.hidden_vertex.data.store import Store, ragged_rows
+from jaxphys.hidden_vertex.physics.graphs import NO_NEIGHBOUR, features
 
 PyTree = Any
 _ROUND_UP = 128  # places, so that equal settings give few different shapes
@@ -75,8 +75,8 @@ def _up(places):
 class GraphBatches:
     """Batches of the graphs of some events; batch i depends on (order, epoch, i) only.
 
-    What the step sees (see `jaxphys.hidden_vertex.model`), with D parts of G events in
-    M places; the empty places make up one more graph, the last:
+    What the step sees (see `jaxphys.hidden_vertex.model.model`), with D parts of G
+    events in M places; the empty places make up one more graph, the last:
         x: [D, M, 3] float32 features (log pT, eta, phi), standardised if asked for; 0
             in empty places.
         graph_index: [D, M] int32, the event of a place; G in empty places.

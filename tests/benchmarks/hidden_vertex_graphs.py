@@ -17,10 +17,15 @@ import numpy as np
 
 from jaxphys.data.batches import shuffled
 from jaxphys.hidden_vertex.batches import GraphBatches
-from jaxphys.hidden_vertex.events import iterate, join_events
-from jaxphys.hidden_vertex.graphs import aggregate, features, knn_table, radius_table
-from jaxphys.hidden_vertex.prepare import Recipe, prepare
-from jaxphys.hidden_vertex.readers import open_source
+from jaxphys.hidden_vertex.data.prepare import Recipe, prepare
+from jaxphys.hidden_vertex.data.readers import open_source
+from jaxphys.hidden_vertex.physics.events import iterate, join_events
+from jaxphys.hidden_vertex.physics.graphs import (
+    aggregate,
+    features,
+    knn_table,
+    radius_table,
+)
 from tests.hidden_vertex.samples import lhco_rows, write_lhco
 
 WHOLE = slice(None)

@@ -38,8 +38,8 @@ class Repeated:
 
     def read(self, start, stop):
         """Reads rows; their numbers go on ascending."""
-        from jaxphys.hidden_vertex.events import join_events
-        from jaxphys.hidden_vertex.readers import open_source
+        from jaxphys.hidden_vertex.data.readers import open_source
+        from jaxphys.hidden_vertex.physics.events import join_events
 
         source, parts = open_source(self.path), []
         while start < stop:
@@ -71,7 +71,7 @@ def make_data(store, batch_size, **settings):
 
     from jaxphys.data.batches import shuffled
     from jaxphys.hidden_vertex.batches import GraphBatches
-    from jaxphys.hidden_vertex.store import open_store
+    from jaxphys.hidden_vertex.data.store import open_store
 
     store = open_store(store)
     count = len(store)
@@ -84,7 +84,8 @@ def make_task(data, evaluation):
     """Returns the task of the seed model."""
     import jax
 
-    from jaxphys.hidden_vertex import model, step
+    from jaxphys.hidden_vertex.model import model
+    from jaxphys.hidden_vertex.training import step
     from jaxphys.training import optimizers
     from jaxphys.training.task import Task
 
@@ -288,7 +289,7 @@ def show_epochs(store, batch_size, places):
 
 def make_store(folder, path, events, workers):
     """Returns the folder of a store of so many events, made unless it is there."""
-    from jaxphys.hidden_vertex.prepare import Recipe, prepare
+    from jaxphys.hidden_vertex.data.prepare import Recipe, prepare
 
     folder = pathlib.Path(folder) / f"store_{events}"
     recipe = Recipe(with_ax=True)

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.hidden_vertex import sections, sections_training
 from experiments.hidden_vertex.report import write_report
-from jaxphys.hidden_vertex import scores
+from jaxphys.hidden_vertex.analysis import scores
 from jaxphys.report import figures
 from tests.hidden_vertex.scored_events import make_scored, particles_of
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxphys.hidden_vertex.packing import join, pad
+from jaxphys.hidden_vertex.replay.packing import join, pad
 
 
 def event(size, seed, k=3):

@@ -4,8 +4,8 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from jaxphys.hidden_vertex.events import drop_empty
-from jaxphys.hidden_vertex.graphs import particles_of_rows
+from jaxphys.hidden_vertex.physics.events import drop_empty
+from jaxphys.hidden_vertex.physics.graphs import particles_of_rows
 
 COLUMNS = 2101
 COMPRESSION = {

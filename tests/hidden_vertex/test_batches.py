@@ -8,8 +8,8 @@ import pytest
 
 from jaxphys.data.batches import plan_stacks, read_stacks, sequential, shuffled
 from jaxphys.hidden_vertex.batches import GraphBatches, make_budget
-from jaxphys.hidden_vertex.graphs import features, knn_neighbours, radius_edges
-from jaxphys.hidden_vertex.prepare import Recipe, prepare
+from jaxphys.hidden_vertex.data.prepare import Recipe, prepare
+from jaxphys.hidden_vertex.physics.graphs import features, knn_neighbours, radius_edges
 from jaxphys.nn.graph_convolution import Edges, Neighbours
 from jaxphys.nn.graph_convolution import aggregate as aggregate_on_device
 from tests.hidden_vertex.samples import lhco_rows, write_lhco

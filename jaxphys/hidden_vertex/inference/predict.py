@@ -1,0 +1,223 @@
+"""A trained run: scores and codes of events of one's own."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jaxphys.data.files import replace_file, write_json
+from jaxphys.hidden_vertex.analysis.evaluation import Scored
+from jaxphys.hidden_vertex.analysis.scores import ScoreStatistics
+from jaxphys.hidden_vertex.data.prepare import prepare
+from jaxphys.hidden_vertex.data.reading import Reading
+from jaxphys.hidden_vertex.data.store import Store, open_store
+from jaxphys.hidden_vertex.training.network import Network, evaluate
+from jaxphys.training.checkpoint import Checkpointer
+
+NETWORK_FILE = "network.json"
+STATISTICS_FILE = "score_statistics.npz"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Detector:
+    """A trained network with what its scores are measured against.
+
+    Attributes:
+      network: what the weights belong to.
+      params: weights.
+      statistics: of the training events.
+      reading: how the training events were read from particles.
+      metadata: of the run.
+    """
+
+    network: Network
+    params: Any
+    statistics: ScoreStatistics
+    reading: Reading = dataclasses.field(default_factory=Reading)
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def predict(
+        self,
+        events: Store | str | os.PathLike,
+        positions: Sequence[int] | np.ndarray | None = None,
+    ) -> Scored:
+        """Scores events.
+
+        Args:
+          events: a store made by `prepare` with what the network sees, its folder, or
+            a raw file (with or without labels), which is prepared for the moment.
+          positions: [E] events; None takes all.
+
+        Returns:
+          Labels (if there are any), row numbers, scores, codes [E, J, L], numbers of
+          particles and observables (if the store holds them), in order.
+
+        Raises:
+          ValueError: an event has too few particles, or the store lacks something.
+        """
+        if not isinstance(events, Store):
+            if (path := pathlib.Path(events)).is_dir():
+                return self.predict(open_store(path), positions)
+            recipe = self.reading.recipe((self.network.sees,))
+            with tempfile.TemporaryDirectory() as folder:
+                made = pathlib.Path(folder) / "store"
+                store = prepare(path, made, recipe, allow_unlabelled=True)
+                return self.predict(store, positions)
+        store = events
+        chosen = np.arange(len(store)) if positions is None else np.asarray(positions)
+        sizes = store.sizes[chosen]
+        least = self.network.least_particles
+        few = np.flatnonzero(sizes < least)
+        if len(few):
+            raise ValueError(
+                f"{store.folder}: event {store.event_id[chosen[few[0]]]}: expected at "
+                f"least {least} particles, got {sizes[few[0]]} ({len(few)} such events)"
+            )
+        found = evaluate(self.network, self.params, store, chosen)
+        scores = self.statistics.scores(found["score"], found["code"])
+        named = {
+            self.network.error_name: scores["nll"],
+            "latent": scores["latent"],
+            "combined": scores["combined"],
+        }
+        code = found["code"]
+        return Scored(
+            label=None if store.label is None else np.asarray(store.label[chosen]),
+            event_id=np.asarray(store.event_id[chosen]),
+            scores=named,
+            headline=self.network.score,
+            code=code.reshape(len(code), -1, code.shape[-1]),
+            size=sizes,
+            observables=observables_of(store, chosen),
+        )
+
+
+def observables_of(store: Store, positions: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the observables of events by name, [E] each; none if none are stored."""
+    if store.observables is None:
+        return {}
+    values = np.asarray(store.observables[positions], np.float64)
+    return dict(zip(store.meta["observables"], values.T, strict=True))
+
+
+def statistics_of(
+    network: Network, params: Any, store: Store, train: np.ndarray
+) -> ScoreStatistics:
+    """Takes the statistics of the scores of the training events.
+
+    Args:
+      network: what the weights belong to.
+      params: weights.
+      store: the events.
+      train: [E] positions of the training events.
+    """
+    found = evaluate(network, params, store, train)
+    return ScoreStatistics.of(found["score"], found["code"])
+
+
+def save_network(
+    workdir: str | pathlib.Path, network: Network, reading: Reading, **facts: Any
+) -> None:
+    """Writes what a run's network is, and facts about the run, into its workdir."""
+    found = {"network": network.to_json(), "reading": dataclasses.asdict(reading)}
+    write_json(pathlib.Path(workdir) / NETWORK_FILE, {**found, **facts})
+
+
+def check_same_data(workdir: str | pathlib.Path, store: Store) -> None:
+    """Refuses to go on with a run on other events than it was begun with.
+
+    Raises:
+      ValueError: names --data.
+    """
+    path = pathlib.Path(workdir) / NETWORK_FILE
+    begun = read_network(path).get("data_fingerprint") if path.is_file() else None
+    if begun is not None and begun != store.fingerprint:
+        raise ValueError(
+            f"--data={store.folder}: holds other events than the run in {workdir} was "
+            "begun with; use another --workdir (--init_from takes the weights)"
+        )
+
+
+def read_network(path: str | pathlib.Path) -> dict[str, Any]:
+    """Reads what `save_network` wrote.
+
+    Raises:
+      ValueError: it is no JSON.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged: {error}") from error
+
+
+def save_statistics(
+    workdir: str | pathlib.Path, statistics: ScoreStatistics, step: int
+) -> None:
+    """Writes the statistics that belong to the weights of a step into the workdir."""
+    arrays = statistics.to_arrays()
+    with replace_file(pathlib.Path(workdir) / STATISTICS_FILE) as file:
+        np.savez(file, allow_pickle=False, step=step, **arrays)
+
+
+def load(workdir: str | pathlib.Path) -> Detector:
+    """Loads the trained network of a run, with its best weights.
+
+    Raises:
+      ValueError: there is no run, or its training has not come to its end.
+    """
+    folder = pathlib.Path(workdir)
+    for name in (NETWORK_FILE, STATISTICS_FILE):
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"{folder}: no {name}: not a run, or its training has not come to its "
+                "end (the command that began it goes on with it)"
+            )
+    described = read_network(folder / NETWORK_FILE)
+    network = Network.from_json(described.pop("network"))
+    reading = Reading(**described.pop("reading"))
+    state, progress = Checkpointer(folder / "checkpoints", read_only=True).read_latest()
+    try:
+        arrays = dict(np.load(folder / STATISTICS_FILE, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"{folder / STATISTICS_FILE}: damaged; remove it and --mode=train, which "
+            "makes it anew"
+        ) from error
+    step = int(arrays["step"])
+    if step != progress.step:
+        raise ValueError(
+            f"{folder / STATISTICS_FILE}: belongs to step {step}, the latest "
+            f"checkpoint is of step {progress.step}: train to the end"
+        )
+    statistics = ScoreStatistics.from_arrays(arrays)
+    facts = {**described, "step": progress.step, "history": progress.history}
+    params = state["extra"]["best_params"]
+    return Detector(network, params, statistics, reading, facts)
+
+
+def write_prediction(path: str | pathlib.Path, scored: Scored) -> None:
+    """Writes scores to Parquet, a row per event.
+
+    Columns: event_id, label (if known), size, score (the leading one), a column
+    `score_<name>` per score, code (a list), and the observables.
+    """
+    columns: dict[str, Any] = {"event_id": scored.event_id}
+    if scored.label is not None:
+        columns["label"] = scored.label
+    columns |= {"size": scored.size, "score": scored.score}
+    columns |= {f"score_{name}": s for name, s in scored.scores.items()}
+    if scored.code is not None:
+        flat = scored.code.reshape(len(scored), -1)
+        width = flat.shape[1]
+        values = pa.array(flat.astype(np.float32).reshape(-1))
+        columns["code"] = pa.FixedSizeListArray.from_arrays(values, width)
+    columns |= dict(scored.observables)
+    with replace_file(path) as file:
+        pq.write_table(pa.table(columns), file)
