@@ -11,10 +11,10 @@ from experiments.cr_muons import data
 from experiments.cr_muons.config import Config
 from experiments.cr_muons.scoring import report_run
 from experiments.cr_muons.task import best_of, make_task
-from jaxphys.cr_muons import corsika
-from jaxphys.cr_muons import export as exports
-from jaxphys.cr_muons import predict as prediction
-from jaxphys.cr_muons.writers import write_predictions
+from jaxphys.cr_muons.data import corsika
+from jaxphys.cr_muons.data.writers import write_predictions
+from jaxphys.cr_muons.inference import export as exports
+from jaxphys.cr_muons.inference import predict as prediction
 from jaxphys.report import Column
 from jaxphys.report.ensemble import write_ensemble
 from jaxphys.training import app

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from experiments.cr_muons.training_flags import TrainingConfig
 from jaxphys.config import option
-from jaxphys.cr_muons.normalise import FEATURE_NORMS
-from jaxphys.cr_muons.settings import GanSettings
-from jaxphys.cr_muons.writers import PREDICTION_SCHEMAS
+from jaxphys.cr_muons.data.writers import PREDICTION_SCHEMAS
+from jaxphys.cr_muons.model.settings import GanSettings
+from jaxphys.cr_muons.physics.normalise import FEATURE_NORMS
 
 # flag -> setting, where the shared name of the flag is another one
 _OTHER_NAMES = {

@@ -15,18 +15,22 @@ import tqdm
 from jax.experimental import multihost_utils
 
 from experiments.cr_muons.config import Config
-from jaxphys.cr_muons.batches import MuonBatches
-from jaxphys.cr_muons.conditions import DEFAULT, PUBLISHED_LIKE, SimulationSettings
-from jaxphys.cr_muons.event_files import find_files, read_events
-from jaxphys.cr_muons.events import Events
-from jaxphys.cr_muons.filters import Filters
-from jaxphys.cr_muons.index import DataIndex, scan
-from jaxphys.cr_muons.normalise import MOST_MUONS, FeatureNorm, fit_feature_norm
-from jaxphys.cr_muons.outliers import write_bad_rows
-from jaxphys.cr_muons.remote import RemoteCache, pelican_options
-from jaxphys.cr_muons.schema import row_showers
+from jaxphys.cr_muons.batches.batches import MuonBatches
+from jaxphys.cr_muons.data.event_files import find_files, read_events
+from jaxphys.cr_muons.data.filters import Filters
+from jaxphys.cr_muons.data.index import DataIndex, scan
+from jaxphys.cr_muons.data.outliers import write_bad_rows
+from jaxphys.cr_muons.data.remote import RemoteCache, pelican_options
+from jaxphys.cr_muons.data.schema import row_showers
+from jaxphys.cr_muons.data.writers import ROWS_PER_GROUP, EventWriter
+from jaxphys.cr_muons.physics.conditions import (
+    DEFAULT,
+    PUBLISHED_LIKE,
+    SimulationSettings,
+)
+from jaxphys.cr_muons.physics.events import Events
+from jaxphys.cr_muons.physics.normalise import MOST_MUONS, FeatureNorm, fit_feature_norm
 from jaxphys.cr_muons.simulation import simulate_chunks
-from jaxphys.cr_muons.writers import ROWS_PER_GROUP, EventWriter
 from jaxphys.data.files import write_json
 from jaxphys.training.mesh import make_mesh
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.cr_muons import sections, sections_training
-from jaxphys.cr_muons import metrics
-from jaxphys.cr_muons.evaluation import Closure
-from jaxphys.cr_muons.events import Events
+from jaxphys.cr_muons.analysis import metrics
+from jaxphys.cr_muons.analysis.evaluation import Closure
+from jaxphys.cr_muons.physics.events import Events
 from jaxphys.report import Report, figures
 
 
@@ -41,9 +41,10 @@ def write_report(
         columns: what the same tests say of other models, by name: a closure, or its
             values (then without its fluctuations, which are drawn too).
         further: closures of the model on further data, by name of the data.
-        reference: as `jaxphys.cr_muons.closure_checks.compare_with_muongun` gives it.
+        reference: as `jaxphys.cr_muons.analysis.closure_checks.compare_with_muongun`
+            gives it.
         history: a mapping of scalars per evaluation, see
-            `jaxphys.cr_muons.plots_training.training`.
+            `jaxphys.cr_muons.report.plots_training.training`.
         speed: what was measured, by name (see `sections_training.SPEEDS`).
         data: numbers of events by what became of them.
         config_text: the flags of the run, `--name=value` per line.

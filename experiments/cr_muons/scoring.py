@@ -11,12 +11,12 @@ import numpy as np
 from experiments.cr_muons import data, report
 from experiments.cr_muons.config import Config
 from jaxphys.config import to_flagfile
-from jaxphys.cr_muons import evaluation
-from jaxphys.cr_muons import predict as prediction
-from jaxphys.cr_muons.baseline import fit_baseline
-from jaxphys.cr_muons.closure_checks import compare_with_muongun
-from jaxphys.cr_muons.evaluation import Closure, Reference, Sampler
-from jaxphys.cr_muons.events import Events
+from jaxphys.cr_muons.analysis import evaluation
+from jaxphys.cr_muons.analysis.baseline import fit_baseline
+from jaxphys.cr_muons.analysis.closure_checks import compare_with_muongun
+from jaxphys.cr_muons.analysis.evaluation import Closure, Reference, Sampler
+from jaxphys.cr_muons.inference import predict as prediction
+from jaxphys.cr_muons.physics.events import Events
 from jaxphys.training import app
 
 _BASELINE_EVENTS = 400_000

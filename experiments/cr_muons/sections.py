@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxphys.cr_muons import metrics, plots, plots_bins, plots_lateral, plots_moments
-from jaxphys.cr_muons.evaluation import Closure, Criterion, Row
-from jaxphys.cr_muons.events import Events
-from jaxphys.cr_muons.fano import RegressionFano
-from jaxphys.cr_muons.plots_moments import CountMoments
+from jaxphys.cr_muons.analysis import metrics
+from jaxphys.cr_muons.analysis.evaluation import Closure, Criterion, Row
+from jaxphys.cr_muons.analysis.fano import RegressionFano
+from jaxphys.cr_muons.physics.events import Events
+from jaxphys.cr_muons.report import plots, plots_bins, plots_lateral, plots_moments
+from jaxphys.cr_muons.report.plots_moments import CountMoments
 from jaxphys.report import Column, Picture, Report, Table, format_number
 
 _VERDICTS = {"good": "good", "must": "met", "missed": "MISSED", "n/a": "–"}

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxphys.cr_muons import plots_training
-from jaxphys.cr_muons.evaluation import Closure
-from jaxphys.cr_muons.events import Events
+from jaxphys.cr_muons.analysis.evaluation import Closure
+from jaxphys.cr_muons.physics.events import Events
+from jaxphys.cr_muons.report import plots_training
 from jaxphys.report import Column, Report, Table
 
 # name -> (text, unit)

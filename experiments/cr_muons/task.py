@@ -10,12 +10,13 @@ import numpy as np
 
 from experiments.cr_muons.config import Config
 from experiments.cr_muons.data import Data
-from jaxphys.cr_muons import metrics, pretraining, step, summaries
-from jaxphys.cr_muons.events import Events
-from jaxphys.cr_muons.normalise import FeatureNorm, normalise_conditions
-from jaxphys.cr_muons.predict import muons_of_features
-from jaxphys.cr_muons.sampling import generate
-from jaxphys.cr_muons.settings import GanSettings
+from jaxphys.cr_muons.analysis import metrics
+from jaxphys.cr_muons.inference.predict import muons_of_features
+from jaxphys.cr_muons.inference.sampling import generate
+from jaxphys.cr_muons.model.settings import GanSettings
+from jaxphys.cr_muons.physics.events import Events
+from jaxphys.cr_muons.physics.normalise import FeatureNorm, normalise_conditions
+from jaxphys.cr_muons.training import pretraining, step, summaries
 from jaxphys.data.batches import FirstThen
 from jaxphys.training import phases
 from jaxphys.training.task import Progress, Task, TrainState

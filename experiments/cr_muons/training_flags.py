@@ -7,7 +7,7 @@ from jaxphys.config import RunConfig, option
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig(RunConfig):
-    """What `jaxphys.cr_muons.settings.GanSettings` and the loop are told."""
+    """What `jaxphys.cr_muons.model.settings.GanSettings` and the loop are told."""
 
     # networks
     cond_dim: int = option(

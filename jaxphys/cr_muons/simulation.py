@@ -15,18 +15,18 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxphys.cr_muons.conditions import (
+from jaxphys.cr_muons.physics.conditions import (
     DEFAULT,
     Conditions,
     SimulationSettings,
     draw_conditions,
 )
-from jaxphys.cr_muons.energy_loss import (
+from jaxphys.cr_muons.physics.energy_loss import (
     carry_to_depths,
     overburden,
     surface_energy_needed,
 )
-from jaxphys.cr_muons.events import Events
+from jaxphys.cr_muons.physics.events import Events
 
 MIN_THRESHOLD = 30.0  # GeV at the surface
 KAON_DECAY = 105.0  # GeV, critical energy of pion decay in the vertical

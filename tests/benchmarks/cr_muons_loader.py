@@ -17,11 +17,11 @@ import time
 
 import pyarrow as pa
 
-from jaxphys.cr_muons.batches import MuonBatches
-from jaxphys.cr_muons.conditions import DEFAULT, PUBLISHED_LIKE
-from jaxphys.cr_muons.index import scan
+from jaxphys.cr_muons.batches.batches import MuonBatches
+from jaxphys.cr_muons.data.index import scan
+from jaxphys.cr_muons.data.writers import write_events
+from jaxphys.cr_muons.physics.conditions import DEFAULT, PUBLISHED_LIKE
 from jaxphys.cr_muons.simulation import simulate
-from jaxphys.cr_muons.writers import write_events
 
 BATCH = 48_000
 ORDERS = {

@@ -53,8 +53,8 @@ def ours(name, kind):
     import jax
     import numpy as np
 
-    from jaxphys.cr_muons import step
-    from jaxphys.cr_muons.settings import PUBLISHED
+    from jaxphys.cr_muons.model.settings import PUBLISHED
+    from jaxphys.cr_muons.training import step
 
     # two muons in every event at the start, so as many places
     settings = PUBLISHED[name].replace(fake_muon_budget=2 * EVENTS)
@@ -91,7 +91,7 @@ def theirs(name, kind, path):
     """Returns a function that takes one step of the original or of its twin."""
     import torch
 
-    from jaxphys.cr_muons.settings import PUBLISHED
+    from jaxphys.cr_muons.model.settings import PUBLISHED
 
     settings = PUBLISHED[name]
     spec = importlib.util.spec_from_file_location("original_step", path)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxphys.cr_muons.events import Events, make_events
+from jaxphys.cr_muons.physics.events import Events, make_events
 
 
 def draw_bundles(num=600, seed=0, factor=1.0, wider=1.0) -> Events:

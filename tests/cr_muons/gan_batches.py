@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxphys.cr_muons.settings import GanSettings
+from jaxphys.cr_muons.model.settings import GanSettings
 
 SMALL = GanSettings(
     latent_dim_global=4, latent_dim_local=3, hidden_dim=8, fake_muon_budget=64

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxphys.cr_muons.events import Events, make_events
-from jaxphys.cr_muons.writers import write_events
+from jaxphys.cr_muons.data.writers import write_events
+from jaxphys.cr_muons.physics.events import Events, make_events
 
 
 def draw_events(num=50, seed=0, mean=2.0, rows_per_shower=5, first_shower=0):

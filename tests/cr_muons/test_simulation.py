@@ -6,13 +6,13 @@ import pytest
 from scipy import integrate, stats
 
 from jaxphys.cr_muons import simulation
-from jaxphys.cr_muons.conditions import (
+from jaxphys.cr_muons.physics.conditions import (
     DEFAULT,
     PUBLISHED_LIKE,
     Conditions,
     draw_conditions,
 )
-from jaxphys.cr_muons.energy_loss import overburden, surface_energy_needed
+from jaxphys.cr_muons.physics.energy_loss import overburden, surface_energy_needed
 from jaxphys.cr_muons.simulation import (
     draw_surface_muons,
     effective_cos_zenith,

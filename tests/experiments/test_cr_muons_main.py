@@ -13,11 +13,11 @@ import jaxphys
 from experiments.cr_muons import __main__ as main
 from experiments.cr_muons import data
 from experiments.cr_muons.config import Config
-from jaxphys.cr_muons.event_files import read_events
-from jaxphys.cr_muons.events import make_events
-from jaxphys.cr_muons.index import scan
-from jaxphys.cr_muons.schema import row_showers
-from jaxphys.cr_muons.writers import write_events
+from jaxphys.cr_muons.data.event_files import read_events
+from jaxphys.cr_muons.data.index import scan
+from jaxphys.cr_muons.data.schema import row_showers
+from jaxphys.cr_muons.data.writers import write_events
+from jaxphys.cr_muons.physics.events import make_events
 from jaxphys.training.checkpoint import Checkpointer
 from tests.cr_muons.samples import assert_same
 from tests.experiments.commands import run_mode

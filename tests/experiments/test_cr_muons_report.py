@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from experiments.cr_muons import report, sections, sections_training
-from jaxphys.cr_muons import evaluation
-from jaxphys.cr_muons.evaluation import CRITERIA, Closure, Row
-from jaxphys.cr_muons.fano import Replicas
-from jaxphys.cr_muons.metrics import yield_ratios
+from jaxphys.cr_muons.analysis import evaluation
+from jaxphys.cr_muons.analysis.evaluation import CRITERIA, Closure, Row
+from jaxphys.cr_muons.analysis.fano import Replicas
+from jaxphys.cr_muons.analysis.metrics import yield_ratios
 from jaxphys.report import figures
 from tests.cr_muons.bundles import draw_bundles, no_muons
 
