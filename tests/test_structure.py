@@ -83,7 +83,7 @@ def uses(path, package):
 def test_the_rules_see_files():
     assert len(LIBRARY) > 30
     assert uses("jaxphys/training/checkpoint.py", "orbax")
-    assert room_of("jaxphys.gdynet.model.Net") == "gdynet"
+    assert room_of("jaxphys.gdynet.model.model.Net") == "gdynet"
     assert room_of("jaxphys.training.loop") is None
 
 

@@ -14,10 +14,12 @@ from experiments.gdynet.config import Config
 from experiments.gdynet.data import Parts
 from experiments.gdynet.scoring import report_run, time_unit_of
 from experiments.gdynet.task import BEST, check_schedule, make_lobes, make_task
-from jaxphys.gdynet import cases, directions, prepare, step, trajectories
-from jaxphys.gdynet import export as exports
-from jaxphys.gdynet import predict as prediction
-from jaxphys.gdynet.validation import describe
+from jaxphys.gdynet.data import directions, prepare, trajectories
+from jaxphys.gdynet.data.validation import describe
+from jaxphys.gdynet.inference import export as exports
+from jaxphys.gdynet.inference import predict as prediction
+from jaxphys.gdynet.simulation import cases
+from jaxphys.gdynet.training import step
 from jaxphys.report import Column
 from jaxphys.report.ensemble import write_ensemble
 from jaxphys.training import app

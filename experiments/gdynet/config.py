@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from jaxphys.config import RunConfig, option
-from jaxphys.gdynet.convolution import GAUSSIANS
-from jaxphys.gdynet.koopman import ESTIMATORS
-from jaxphys.gdynet.model import NULL_GRADIENTS
-from jaxphys.gdynet.neighbours import BACKENDS
-from jaxphys.gdynet.step import LOBES
-from jaxphys.gdynet.vamp import LOSSES
+from jaxphys.gdynet.analysis.koopman import ESTIMATORS
+from jaxphys.gdynet.model.convolution import GAUSSIANS
+from jaxphys.gdynet.model.model import NULL_GRADIENTS
+from jaxphys.gdynet.physics.neighbours import BACKENDS
+from jaxphys.gdynet.training.step import LOBES
+from jaxphys.gdynet.training.vamp import LOSSES
 from jaxphys.numerics.inverse_sqrt import MODES as VAMP_MODES
 
 MODEL_TYPES = {"gdynet_vanilla": "vanilla", "gdynet_ferro": "ferro"}

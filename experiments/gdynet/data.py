@@ -12,14 +12,15 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.gdynet.config import Config
-from jaxphys.gdynet import cases, prepare, simulation
-from jaxphys.gdynet.dataset import (
+from jaxphys.gdynet.data import prepare
+from jaxphys.gdynet.data.dataset import (
     Pairs,
     Trajectories,
     all_pairs,
     open_trajectories,
     split_blocks,
 )
+from jaxphys.gdynet.simulation import cases, simulation
 
 ABOUT = "case.json"  # what is known exactly of simulated data
 

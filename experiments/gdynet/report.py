@@ -16,12 +16,12 @@ from experiments.gdynet.report_numbers import (
     structure_numbers,
     summary_of,
 )
-from jaxphys.gdynet import koopman, structure
-from jaxphys.gdynet.analysis import Analysis, AnalysisSettings, analyse
-from jaxphys.gdynet.dataset import Trajectories
-from jaxphys.gdynet.environment import blocks_of, environment
-from jaxphys.gdynet.kinetics import lumped
-from jaxphys.gdynet.plots import MOST_STATES, Plot
+from jaxphys.gdynet.analysis import koopman, structure
+from jaxphys.gdynet.analysis.analysis import Analysis, AnalysisSettings, analyse
+from jaxphys.gdynet.analysis.environment import blocks_of, environment
+from jaxphys.gdynet.analysis.kinetics import lumped
+from jaxphys.gdynet.data.dataset import Trajectories
+from jaxphys.gdynet.report.plots import MOST_STATES, Plot
 from jaxphys.report import Report
 
 
@@ -60,13 +60,13 @@ def write_report(
         model: gdynet_vanilla or gdynet_ferro, maybe with more words behind.
         trajectories: the data behind the predictions, for the structure; None: none.
         blocks: [K, 2] first frame and the one after the last of each prediction, as in
-            `jaxphys.gdynet.dataset.Pairs`; None: whole trajectories.
+            `jaxphys.gdynet.data.dataset.Pairs`; None: whole trajectories.
         time_unit: duration of a frame.
         time_unit_name: its unit, also that of `exact`.
         settings: of the analysis.
         exact: what is known exactly: timescales, the slowest first, and populations in
-            any order; as `jaxphys.gdynet.simulation.Case.describe`, where the name D
-            stands for the best known values of recorded data.
+            any order; as `jaxphys.gdynet.simulation.simulation.Case.describe`, where
+            the name D stands for the best known values of recorded data.
         history: a mapping per epoch: round (or epoch), phase, train_loss, train_vamp1,
             train_vamp2, val_loss_avg, val_vamp1_full, val_vamp2_full, val_vamp2_static,
             val_vamp2_centred, as far as known.

@@ -17,10 +17,10 @@ from experiments.gdynet.task import (
     total_sums,
 )
 from jaxphys.config import to_flagfile
-from jaxphys.gdynet import accumulate, step
-from jaxphys.gdynet import predict as prediction
-from jaxphys.gdynet.analysis import AnalysisSettings
-from jaxphys.gdynet.predict import Predictor
+from jaxphys.gdynet.analysis.analysis import AnalysisSettings
+from jaxphys.gdynet.inference import predict as prediction
+from jaxphys.gdynet.inference.predict import Predictor
+from jaxphys.gdynet.training import accumulate, step
 from jaxphys.training import app
 
 

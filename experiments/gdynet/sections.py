@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxphys.gdynet import plots
-from jaxphys.gdynet.analysis import Analysis
-from jaxphys.gdynet.kinetics import Kinetics
-from jaxphys.gdynet.plots import Plot, frames_of
+from jaxphys.gdynet.analysis.analysis import Analysis
+from jaxphys.gdynet.analysis.kinetics import Kinetics
+from jaxphys.gdynet.report import plots
+from jaxphys.gdynet.report.plots import Plot, frames_of
 from jaxphys.report import Column, Report, Table, format_number
 
 UNRESOLVED = "unresolved"

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from experiments.gdynet.sections import Facts, percent, time_of
-from jaxphys.gdynet import plots_states, plots_structure
-from jaxphys.gdynet.analysis import Analysis
-from jaxphys.gdynet.dataset import Trajectories
-from jaxphys.gdynet.elements import SYMBOLS
-from jaxphys.gdynet.environment import Environment
-from jaxphys.gdynet.kinetics import Kinetics
-from jaxphys.gdynet.structure import Example
+from jaxphys.gdynet.analysis.analysis import Analysis
+from jaxphys.gdynet.analysis.environment import Environment
+from jaxphys.gdynet.analysis.kinetics import Kinetics
+from jaxphys.gdynet.analysis.structure import Example
+from jaxphys.gdynet.data.dataset import Trajectories
+from jaxphys.gdynet.physics.elements import SYMBOLS
+from jaxphys.gdynet.report import plots_states, plots_structure
 from jaxphys.report import Column, Report, Table
 
 _MOST_TABLE = 10  # states whose passage times fit on a page

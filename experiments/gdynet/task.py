@@ -15,8 +15,9 @@ from experiments.gdynet.config import MODEL_TYPES, Config
 from experiments.gdynet.data import Part, Parts
 from jaxphys.data.batches import Batches
 from jaxphys.data.files import write_json
-from jaxphys.gdynet import accumulate, batches, score_warnings, step
-from jaxphys.gdynet.model import GDyNet
+from jaxphys.gdynet import batches
+from jaxphys.gdynet.model.model import GDyNet
+from jaxphys.gdynet.training import accumulate, score_warnings, step
 from jaxphys.training import optimizers, phases
 from jaxphys.training.app import compute_dtype
 from jaxphys.training.task import Progress, Task, TrainState

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxphys.data.batches import Order, sequential, shuffled
-from jaxphys.gdynet.dataset import TYPES, Pairs, Trajectories
+from jaxphys.gdynet.data.dataset import TYPES, Pairs, Trajectories
 
 PyTree = Any
 _BLOCK = 2**26  # bytes that are converted at a time

@@ -119,8 +119,8 @@ def measure_jax(files, atoms, steps):
     import jax
     import numpy as np
 
-    from jaxphys.gdynet import step as steps_
-    from jaxphys.gdynet.model import GDyNet
+    from jaxphys.gdynet.model.model import GDyNet
+    from jaxphys.gdynet.training import step as steps_
     from jaxphys.training.optimizers import make_optimizer
 
     lobes = steps_.Lobes(GDyNet(), np.full(atoms, 8), np.arange(atoms))

@@ -11,9 +11,13 @@ import pytest
 from experiments.gdynet.report import match_populations, write_report
 from experiments.gdynet.report_numbers import history_columns, metrics_of
 from experiments.gdynet.sections import STATIC_IDENTITY
-from jaxphys.gdynet.analysis import AnalysisSettings
-from jaxphys.gdynet.dataset import from_arrays
-from jaxphys.gdynet.simulation import dipole_arrays, distance_arrays, perovskite
+from jaxphys.gdynet.analysis.analysis import AnalysisSettings
+from jaxphys.gdynet.data.dataset import from_arrays
+from jaxphys.gdynet.simulation.simulation import (
+    dipole_arrays,
+    distance_arrays,
+    perovskite,
+)
 from jaxphys.report import figures
 from tests.gdynet.chains import TRANSITION, one_hot, sample
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxphys.gdynet import step
-from jaxphys.gdynet.model import GDyNet
+from jaxphys.gdynet.model.model import GDyNet
+from jaxphys.gdynet.training import step
 
 ATOMS, NEIGHBOURS = 6, 4
 TYPES = np.array([3, 16, 16, 3, 8, 16])

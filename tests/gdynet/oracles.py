@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from jaxphys.gdynet.sources import FILES
+from jaxphys.gdynet.data.sources import FILES
 
 
 def brute_force(positions, cell, n_nbrs, radius):

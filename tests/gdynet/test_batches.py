@@ -6,7 +6,7 @@ import pytest
 
 from jaxphys.data.batches import shuffled
 from jaxphys.gdynet.batches import device_bytes, eval_batches, train_batches
-from jaxphys.gdynet.dataset import Pairs, all_pairs, from_arrays, split_blocks
+from jaxphys.gdynet.data.dataset import Pairs, all_pairs, from_arrays, split_blocks
 from tests.gdynet.oracles import arrays_of
 
 
