@@ -74,7 +74,8 @@ setup(
     package_data={
         "jaxphys.report": ["*.jinja"],
         "jaxphys.hidden_vertex.data": ["sample.parquet"],
-        "jaxphys.hypertrack": ["sample-*.parquet", "detector.npz"],
+        "jaxphys.hypertrack.data": ["sample-*.parquet"],
+        "jaxphys.hypertrack.simulation": ["detector.npz"],
         "experiments": ["*/flags/*.flags", "*/README.md", "launch/*"],
     },
     install_requires=REQUIRED,

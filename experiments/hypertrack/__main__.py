@@ -12,11 +12,12 @@ from experiments.hypertrack import data
 from experiments.hypertrack.config import Config
 from experiments.hypertrack.scoring import report_run
 from experiments.hypertrack.task import BEST, make_task, settings_of
-from jaxphys.hypertrack import export as exports
-from jaxphys.hypertrack import predict as prediction
-from jaxphys.hypertrack import prepare as preparation
-from jaxphys.hypertrack import simulation, step
-from jaxphys.hypertrack.event_source import open_events
+from jaxphys.hypertrack.data import prepare as preparation
+from jaxphys.hypertrack.data.event_source import open_events
+from jaxphys.hypertrack.inference import export as exports
+from jaxphys.hypertrack.inference import predict as prediction
+from jaxphys.hypertrack.simulation import simulation
+from jaxphys.hypertrack.training import step
 from jaxphys.report import Column
 from jaxphys.report.ensemble import write_ensemble
 from jaxphys.training import app

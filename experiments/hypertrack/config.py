@@ -4,11 +4,11 @@ import dataclasses
 from typing import ClassVar
 
 from jaxphys.config import RunConfig, option
-from jaxphys.hypertrack import optimizer, reduction, schedules
-from jaxphys.hypertrack.clustering import ClusterSettings
-from jaxphys.hypertrack.inference import ALGORITHMS
-from jaxphys.hypertrack.predict import NETS
-from jaxphys.hypertrack.truth_graph import NODE2NODE
+from jaxphys.hypertrack.data import reduction
+from jaxphys.hypertrack.inference import predict, tracker
+from jaxphys.hypertrack.inference.clustering import ClusterSettings
+from jaxphys.hypertrack.physics.truth_graph import NODE2NODE
+from jaxphys.hypertrack.training import optimizer, schedules
 
 GATES = ("ema", "single")
 _FLOW = ("learning_rate_pdf", "weight_decay_pdf_w", "weight_decay_pdf_b", "epsilon_pdf")
@@ -153,7 +153,7 @@ class Config(RunConfig):
     # net
     net: str = option(
         "tune-5", "the original's net, or one with physical features (fast)",
-        choices=tuple(NETS), change="structural",
+        choices=tuple(predict.NETS), change="structural",
     )  # fmt: skip
     normalize_input: bool = option(
         False, "tune-5: subtract the mean of the positions, divide by their spread",
@@ -299,7 +299,7 @@ class Config(RunConfig):
     # clustering
     cluster: str = option(
         "transformer", "from edges to tracks; none never trains the transformer",
-        choices=ALGORITHMS,
+        choices=tracker.ALGORITHMS,
     )  # fmt: skip
     edge_threshold: float = option(
         0.55, "probability above which an edge is kept", unit="1", minimum=0.0,

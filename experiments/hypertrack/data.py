@@ -11,32 +11,32 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.hypertrack.config import Config
-from jaxphys.hypertrack.candidates import count_edges
-from jaxphys.hypertrack.edge_layout import with_pairs
-from jaxphys.hypertrack.edge_metrics import (
+from jaxphys.hypertrack.analysis.edge_metrics import (
     candidate_counts,
     mean_rates,
     num_hyper_pairs,
 )
-from jaxphys.hypertrack.event_source import (
+from jaxphys.hypertrack.batches.graph_batches import GraphBatches, buckets_for
+from jaxphys.hypertrack.batches.graph_draws import DrawSettings, GraphDraws
+from jaxphys.hypertrack.batches.graphs import Bucket, buckets_up_to, choose_buckets
+from jaxphys.hypertrack.data.event_source import (
     EventSource,
     describe_ids,
     open_events,
     select_events,
 )
-from jaxphys.hypertrack.events import Event
-from jaxphys.hypertrack.graph_batches import GraphBatches, buckets_for
-from jaxphys.hypertrack.graph_draws import DrawSettings, GraphDraws
-from jaxphys.hypertrack.graphs import Bucket, buckets_up_to, choose_buckets
-from jaxphys.hypertrack.predict import VOXEL_FILE
-from jaxphys.hypertrack.reduction import reduce
-from jaxphys.hypertrack.voxel_training import gather_tracks, train_voxels
-from jaxphys.hypertrack.voxels import (
+from jaxphys.hypertrack.data.reduction import reduce
+from jaxphys.hypertrack.inference.predict import VOXEL_FILE
+from jaxphys.hypertrack.model.candidates import count_edges
+from jaxphys.hypertrack.model.edge_layout import with_pairs
+from jaxphys.hypertrack.model.voxel_training import gather_tracks, train_voxels
+from jaxphys.hypertrack.model.voxels import (
     VoxelModel,
     read_voxels,
     require_match,
     write_voxels,
 )
+from jaxphys.hypertrack.physics.events import Event
 
 _SIZED_GRAPHS = 512  # graphs or events that are looked at
 

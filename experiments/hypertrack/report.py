@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.hypertrack import sections, sections_run
 from experiments.hypertrack.results import Cost, Result
-from jaxphys.hypertrack.voxels import VoxelModel
+from jaxphys.hypertrack.model.voxels import VoxelModel
 from jaxphys.report import Report, figures
 
 _TRACK_NUMBERS = {

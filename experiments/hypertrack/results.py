@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from jaxphys.hypertrack.evaluation import Clustered, EventEdges
-from jaxphys.hypertrack.stage_meter import StageMeter
+from jaxphys.hypertrack.analysis.evaluation import Clustered, EventEdges
+from jaxphys.hypertrack.inference.stage_meter import StageMeter
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -14,7 +14,7 @@ class Result:
     Attributes:
       found: the events with their edges.
       clusterings: method -> its tracks.
-      edges: of `jaxphys.hypertrack.evaluation.edge_summary`.
+      edges: of `jaxphys.hypertrack.analysis.evaluation.edge_summary`.
       main: the method of the run; empty if there is none.
       best: the simple method that was best on the events of the tuning; may be empty.
     """

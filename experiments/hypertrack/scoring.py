@@ -15,11 +15,11 @@ from experiments.hypertrack import data, report
 from experiments.hypertrack.config import Config
 from experiments.hypertrack.results import Cost, Result
 from jaxphys.config import to_flagfile
-from jaxphys.hypertrack import evaluation, tuning
-from jaxphys.hypertrack import predict as prediction
-from jaxphys.hypertrack.events import Event
-from jaxphys.hypertrack.inference import Tracker
-from jaxphys.hypertrack.reduction import reduce
+from jaxphys.hypertrack.analysis import evaluation, tuning
+from jaxphys.hypertrack.data.reduction import reduce
+from jaxphys.hypertrack.inference import predict as prediction
+from jaxphys.hypertrack.inference.tracker import Tracker
+from jaxphys.hypertrack.physics.events import Event
 from jaxphys.training import app
 
 # events that tune: at least so many, and more until there are enough tracks

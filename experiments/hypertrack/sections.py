@@ -6,10 +6,15 @@ from typing import Any
 import numpy as np
 
 from experiments.hypertrack.results import Result
-from jaxphys.hypertrack import evaluation, plots, plots_edges
-from jaxphys.hypertrack.efficiency import ACCEPTED_ETA, ACCEPTED_PT, clopper_pearson
-from jaxphys.hypertrack.evaluation import Clustered
-from jaxphys.hypertrack.stage_meter import StageMeter
+from jaxphys.hypertrack.analysis import evaluation
+from jaxphys.hypertrack.analysis.efficiency import (
+    ACCEPTED_ETA,
+    ACCEPTED_PT,
+    clopper_pearson,
+)
+from jaxphys.hypertrack.analysis.evaluation import Clustered
+from jaxphys.hypertrack.inference.stage_meter import StageMeter
+from jaxphys.hypertrack.report import plots, plots_edges
 from jaxphys.report import Column, Report, Table, format_number
 
 NAMES = {

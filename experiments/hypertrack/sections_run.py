@@ -7,8 +7,8 @@ import numpy as np
 
 from experiments.hypertrack.results import Cost, Result
 from experiments.hypertrack.sections import NAMES
-from jaxphys.hypertrack import plots, plots_edges, plots_events
-from jaxphys.hypertrack.voxels import VoxelModel
+from jaxphys.hypertrack.model.voxels import VoxelModel
+from jaxphys.hypertrack.report import plots, plots_edges, plots_events
 from jaxphys.report import Column, Report, Table, figures
 
 _STAGES = {

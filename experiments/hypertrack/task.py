@@ -12,16 +12,16 @@ import numpy as np
 
 from experiments.hypertrack.config import Config
 from jaxphys.data.batches import Batches
-from jaxphys.hypertrack import step
-from jaxphys.hypertrack.cluster_losses import ClusterSettings
-from jaxphys.hypertrack.device_micrographs import Proposal, propose
-from jaxphys.hypertrack.edge_losses import EdgeBCE, EdgeContrastive
-from jaxphys.hypertrack.fast_net import FastNet
-from jaxphys.hypertrack.objective import Settings
-from jaxphys.hypertrack.optimizer import make_optimizer
-from jaxphys.hypertrack.schedules import learning_rates
-from jaxphys.hypertrack.set_transformer import SetTransformer
-from jaxphys.hypertrack.track_net import TrackNet
+from jaxphys.hypertrack.model.fast_net import FastNet
+from jaxphys.hypertrack.model.set_transformer import SetTransformer
+from jaxphys.hypertrack.model.track_net import TrackNet
+from jaxphys.hypertrack.training import step
+from jaxphys.hypertrack.training.cluster_losses import ClusterSettings
+from jaxphys.hypertrack.training.device_micrographs import Proposal, propose
+from jaxphys.hypertrack.training.edge_losses import EdgeBCE, EdgeContrastive
+from jaxphys.hypertrack.training.objective import Settings
+from jaxphys.hypertrack.training.optimizer import make_optimizer
+from jaxphys.hypertrack.training.schedules import learning_rates
 from jaxphys.training import phases
 from jaxphys.training.task import Progress, Task, TrainState
 

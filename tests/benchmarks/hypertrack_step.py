@@ -91,14 +91,14 @@ def jax_step(graph, name="tune-5", dtype=None):
     """Returns a step of ours on a graph; it includes putting the batch in place."""
     import jax
 
-    from jaxphys.hypertrack import step
-    from jaxphys.hypertrack.edge_layout import with_pairs
-    from jaxphys.hypertrack.edge_losses import EdgeBCE
-    from jaxphys.hypertrack.fast_net import FastNet
-    from jaxphys.hypertrack.objective import Settings
-    from jaxphys.hypertrack.optimizer import make_optimizer
-    from jaxphys.hypertrack.schedules import learning_rates
-    from jaxphys.hypertrack.track_net import TrackNet
+    from jaxphys.hypertrack.model.edge_layout import with_pairs
+    from jaxphys.hypertrack.model.fast_net import FastNet
+    from jaxphys.hypertrack.model.track_net import TrackNet
+    from jaxphys.hypertrack.training import step
+    from jaxphys.hypertrack.training.edge_losses import EdgeBCE
+    from jaxphys.hypertrack.training.objective import Settings
+    from jaxphys.hypertrack.training.optimizer import make_optimizer
+    from jaxphys.hypertrack.training.schedules import learning_rates
 
     if name == "fast":
         bce = EdgeBCE("BCE", edge_balance=False, remove_self_edges=True)
@@ -129,7 +129,10 @@ def loss_times(graph, counts, repeats):
     import jax
     import jax.numpy as jnp
 
-    from jaxphys.hypertrack.edge_losses import EdgeContrastive, edge_contrastive
+    from jaxphys.hypertrack.training.edge_losses import (
+        EdgeContrastive,
+        edge_contrastive,
+    )
 
     edges, ones = jnp.asarray(graph["edge_index"]), jnp.ones(len(graph["edge_label"]))
     logits = jnp.asarray(np.random.default_rng(1).normal(size=len(ones)), jnp.float32)

@@ -16,17 +16,21 @@ import time
 
 import numpy as np
 
-from jaxphys.hypertrack.candidates import (
+from jaxphys.hypertrack.analysis.edge_metrics import (
+    MeanRates,
+    candidate_counts,
+    mean_rates,
+)
+from jaxphys.hypertrack.data.event_source import open_events
+from jaxphys.hypertrack.data.reduction import reduce
+from jaxphys.hypertrack.model.candidates import (
     candidate_graph,
     candidate_rows,
     edge_index_of,
     reverse_edges,
 )
-from jaxphys.hypertrack.edge_metrics import MeanRates, candidate_counts, mean_rates
-from jaxphys.hypertrack.event_source import open_events
-from jaxphys.hypertrack.reduction import reduce
-from jaxphys.hypertrack.voxel_training import gather_tracks, train_voxels
-from jaxphys.hypertrack.voxels import read_voxels, write_voxels
+from jaxphys.hypertrack.model.voxel_training import gather_tracks, train_voxels
+from jaxphys.hypertrack.model.voxels import read_voxels, write_voxels
 
 VALIDATION = range(40, 48)
 # (ncell, augment) -> TPR and FPR of the specification's authors, 8 iterations

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.hypertrack import __main__ as main
 from experiments.hypertrack.config import Config
-from jaxphys.hypertrack.event_source import open_events, sample_prefix
+from jaxphys.hypertrack.data.event_source import open_events, sample_prefix
 from tests.experiments.commands import run_mode
 
 SMALL = [

@@ -8,8 +8,9 @@ import pytest
 
 from experiments.hypertrack import report, sections, sections_run
 from experiments.hypertrack.results import Cost, Result
-from jaxphys.hypertrack import evaluation, inference
-from jaxphys.hypertrack.stage_meter import StageMeter
+from jaxphys.hypertrack.analysis import evaluation
+from jaxphys.hypertrack.inference import tracker as inference
+from jaxphys.hypertrack.inference.stage_meter import StageMeter
 from tests.hypertrack.toy_tracks import toy_events
 from tests.hypertrack.tracked_events import (
     tracker_of,

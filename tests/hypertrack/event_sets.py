@@ -4,7 +4,7 @@ import gzip
 
 import numpy as np
 
-from jaxphys.hypertrack.events import Event, Particles
+from jaxphys.hypertrack.physics.events import Event, Particles
 
 HIT_HEAD = "hit_id,x,y,z,volume_id,layer_id,module_id"
 TRUTH_HEAD = "hit_id,particle_id,tx,ty,tz,tpx,tpy,tpz,weight"

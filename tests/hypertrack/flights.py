@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from jaxphys.hypertrack.collisions import Primaries
-from jaxphys.hypertrack.detector import modules
-from jaxphys.hypertrack.fatras import Flight
+from jaxphys.hypertrack.simulation.collisions import Primaries
+from jaxphys.hypertrack.simulation.detector import modules
+from jaxphys.hypertrack.simulation.fatras import Flight
 
 
 def straight_flight(num_primaries=40, seed=0, hits=12):

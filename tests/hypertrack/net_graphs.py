@@ -5,13 +5,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxphys.hypertrack.cluster_losses import ClusterSettings
-from jaxphys.hypertrack.edge_layout import with_pairs
-from jaxphys.hypertrack.fast_net import FastNet
-from jaxphys.hypertrack.objective import Settings
-from jaxphys.hypertrack.set_transformer import SetTransformer
-from jaxphys.hypertrack.step import initial_variables
-from jaxphys.hypertrack.track_net import TrackNet
+from jaxphys.hypertrack.model.edge_layout import with_pairs
+from jaxphys.hypertrack.model.fast_net import FastNet
+from jaxphys.hypertrack.model.set_transformer import SetTransformer
+from jaxphys.hypertrack.model.track_net import TrackNet
+from jaxphys.hypertrack.training.cluster_losses import ClusterSettings
+from jaxphys.hypertrack.training.objective import Settings
+from jaxphys.hypertrack.training.step import initial_variables
 
 NET = TrackNet(nstack=2, h_dim=6, m_dim=5, z_dim=7, normalize_input=True)
 FAST = FastNet(nstack=2, width=6, z_dim=7)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jaxphys.equivalence.golden import compare, read
-from jaxphys.hypertrack import torch_weights
-from jaxphys.hypertrack.replay_nets import track_of_hits
-from jaxphys.hypertrack.track_net import TrackNet
+from jaxphys.hypertrack.model import torch_weights
+from jaxphys.hypertrack.model.track_net import TrackNet
+from jaxphys.hypertrack.replay.nets import track_of_hits
 from tests.hypertrack.net_graphs import make_graph
 
 torch = pytest.importorskip("torch")

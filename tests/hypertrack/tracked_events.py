@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from jaxphys.hypertrack import inference, objective, step
-from jaxphys.hypertrack.clustering import ClusterSettings
-from jaxphys.hypertrack.fast_net import FastNet
-from jaxphys.hypertrack.set_transformer import SetTransformer
-from jaxphys.hypertrack.voxel_training import gather_tracks, train_voxels
+from jaxphys.hypertrack.inference import tracker as inference
+from jaxphys.hypertrack.inference.clustering import ClusterSettings
+from jaxphys.hypertrack.model.fast_net import FastNet
+from jaxphys.hypertrack.model.set_transformer import SetTransformer
+from jaxphys.hypertrack.model.voxel_training import gather_tracks, train_voxels
+from jaxphys.hypertrack.training import objective, step
 
 NET = FastNet(nstack=1, width=8, z_dim=5)
 TRANSFORMER = SetTransformer(in_features=8, h_dim=8, nstack_dec=0, num_heads=2)

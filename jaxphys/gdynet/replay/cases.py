@@ -1,6 +1,6 @@
 """Replays the golden files of the graph dynamical network."""
 
-from jaxphys.gdynet.replay import scores as replay_scores
+from jaxphys.gdynet.replay import scores
 from jaxphys.gdynet.replay.data import replay_dataset, replay_preprocess
 from jaxphys.gdynet.replay.model import (
     replay_forward,
@@ -15,5 +15,5 @@ CASES = {
     "train_step": replay_train_step,
     "dataset": replay_dataset,
     "preprocess": replay_preprocess,
-    **replay_scores.CASES,
+    **scores.CASES,
 }
