@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.cr_muons import data, report
+from experiments.cr_muons import data
 from experiments.cr_muons.config import Config
 from jaxphys.config import to_flagfile
 from jaxphys.cr_muons.analysis import evaluation
@@ -17,6 +17,7 @@ from jaxphys.cr_muons.analysis.closure_checks import compare_with_muongun
 from jaxphys.cr_muons.analysis.evaluation import Closure, Reference, Sampler
 from jaxphys.cr_muons.inference import predict as prediction
 from jaxphys.cr_muons.physics.events import Events
+from jaxphys.cr_muons.report.page import write_report
 from jaxphys.training import app
 
 _BASELINE_EVENTS = 400_000
@@ -68,7 +69,7 @@ def report_run(
         with session.stage("reference numbers"):
             reference_rows = compare_with_muongun(config.reference, generator.sample)
     folder = pathlib.Path(config.output or f"{config.workdir}/report")
-    report.write_report(
+    write_report(
         folder,
         truth=_truth(reference),
         model=model,

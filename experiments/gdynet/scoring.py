@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.gdynet import report
 from experiments.gdynet.config import Config
 from experiments.gdynet.data import Part, Parts
 from experiments.gdynet.task import (
@@ -20,6 +19,7 @@ from jaxphys.config import to_flagfile
 from jaxphys.gdynet.analysis.analysis import AnalysisSettings
 from jaxphys.gdynet.inference import predict as prediction
 from jaxphys.gdynet.inference.predict import Predictor
+from jaxphys.gdynet.report.page import write_report
 from jaxphys.gdynet.training import accumulate, step
 from jaxphys.training import app
 
@@ -60,7 +60,7 @@ def report_run(
     folder = pathlib.Path(config.output or f"{config.workdir}/report")
     if config.analysis_data == "all":
         _save_predictions(config, predictions)
-    numbers = report.write_report(
+    numbers = write_report(
         folder,
         predictions=predictions,
         trajectories=part.trajectories,

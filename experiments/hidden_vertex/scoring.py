@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 
-from experiments.hidden_vertex import data, report
+from experiments.hidden_vertex import data
 from experiments.hidden_vertex.config import Config
 from jaxphys.config import to_flagfile
 from jaxphys.hidden_vertex.analysis.evaluation import Scored
@@ -17,6 +17,7 @@ from jaxphys.hidden_vertex.data.splits import Split, check_split
 from jaxphys.hidden_vertex.data.store import Store, feature_statistics
 from jaxphys.hidden_vertex.inference.predict import Detector
 from jaxphys.hidden_vertex.physics.observables import baseline_scores
+from jaxphys.hidden_vertex.report.page import write_report
 from jaxphys.hidden_vertex.training.network import Network, evaluate
 from jaxphys.training import app
 
@@ -54,7 +55,7 @@ def report_run(
     )
     taken = positions if parts is None else parts.train
     folder = pathlib.Path(config.output or f"{config.workdir}/report")
-    numbers = report.write_report(
+    numbers = write_report(
         folder,
         scored=scored,
         displays=lambda position: store[int(positions[position])],

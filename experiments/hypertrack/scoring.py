@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments.hypertrack import data, report
+from experiments.hypertrack import data
 from experiments.hypertrack.config import Config
-from experiments.hypertrack.results import Cost, Result
 from jaxphys.config import to_flagfile
 from jaxphys.hypertrack.analysis import evaluation, tuning
 from jaxphys.hypertrack.data.reduction import reduce
 from jaxphys.hypertrack.inference import predict as prediction
 from jaxphys.hypertrack.inference.tracker import Tracker
 from jaxphys.hypertrack.physics.events import Event
+from jaxphys.hypertrack.report.page import write_report
+from jaxphys.hypertrack.report.results import Cost, Result
 from jaxphys.training import app
 
 # events that tune: at least so many, and more until there are enough tracks
@@ -63,7 +64,7 @@ def report_run(config: Config, session: app.Session, parts: data.Parts) -> None:
         costs = [] if not result.main else _costs(tracker, result, parts.val)
     folder = pathlib.Path(config.output or f"{config.workdir}/report")
     history = read_history(config.workdir)
-    numbers = report.write_report(
+    numbers = write_report(
         folder,
         result=result,
         further=further,

@@ -7,7 +7,6 @@ import sys
 import jax
 import jax.numpy as jnp
 
-from experiments.track_extrapolator import report
 from experiments.track_extrapolator.config import Config
 from experiments.track_extrapolator.data import (
     Preparation,
@@ -29,6 +28,7 @@ from jaxphys.track_extrapolator.inference import predict as prediction
 from jaxphys.track_extrapolator.inference.export import binary
 from jaxphys.track_extrapolator.model.surrogate import Surrogate
 from jaxphys.track_extrapolator.physics.field import field_hash
+from jaxphys.track_extrapolator.report.page import write_report
 from jaxphys.training import app
 from jaxphys.training.compiled import initial_key
 from jaxphys.training.loop import FitResult
@@ -143,7 +143,7 @@ def _report(
     folder = pathlib.Path(config.workdir) / "report"
     if session.given("output"):
         folder = pathlib.Path(config.output)
-    numbers = report.write_report(
+    numbers = write_report(
         folder,
         surrogate=surrogate,
         test=test,

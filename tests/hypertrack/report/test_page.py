@@ -6,11 +6,12 @@ import json
 import jax
 import pytest
 
-from experiments.hypertrack import report, sections, sections_run
-from experiments.hypertrack.results import Cost, Result
 from jaxphys.hypertrack.analysis import evaluation
 from jaxphys.hypertrack.inference import tracker as inference
 from jaxphys.hypertrack.inference.stage_meter import StageMeter
+from jaxphys.hypertrack.report import sections, sections_run
+from jaxphys.hypertrack.report.page import write_report
+from jaxphys.hypertrack.report.results import Cost, Result
 from tests.hypertrack.toy_tracks import toy_events
 from tests.hypertrack.tracked_events import (
     tracker_of,
@@ -52,7 +53,7 @@ def written(result, tracker, tmp_path_factory):
     history = [
         {"step": 10 * i, "phase": "edges", "train_loss": 1 / (i + 1)} for i in range(3)
     ]
-    numbers = report.write_report(
+    numbers = write_report(
         folder,
         result=result,
         further={"real_event": result},
@@ -94,7 +95,7 @@ def test_headline_is_that_of_the_runs_own_clustering(written, result):
     assert headline["efficiency_all"] == headline["purity"] == 1
     assert headline["auc"] == headline["auc_without_self"] == 1
     assert headline["best_simple_purity"] == 1
-    other = report.headline(dataclasses.replace(result, main="jaccard"))
+    other = headline(dataclasses.replace(result, main="jaccard"))
     assert other["purity"] == 0
 
 
@@ -145,7 +146,7 @@ def test_an_interval_stands_beside_every_efficiency(result):
 
 def test_without_events_there_is_no_report(result, tmp_path):
     with pytest.raises(ValueError, match="at least one event"):
-        report.write_report(tmp_path, result=dataclasses.replace(result, found=[]))
+        write_report(tmp_path, result=dataclasses.replace(result, found=[]))
 
 
 def test_limits_say_what_is_missing(result):

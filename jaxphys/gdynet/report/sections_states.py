@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.gdynet.sections import Facts, percent, time_of
 from jaxphys.gdynet.analysis.analysis import Analysis
 from jaxphys.gdynet.analysis.environment import Environment
 from jaxphys.gdynet.analysis.kinetics import Kinetics
@@ -13,6 +12,7 @@ from jaxphys.gdynet.analysis.structure import Example
 from jaxphys.gdynet.data.dataset import Trajectories
 from jaxphys.gdynet.physics.elements import SYMBOLS
 from jaxphys.gdynet.report import plots_states, plots_structure
+from jaxphys.gdynet.report.sections import Facts, percent, time_of
 from jaxphys.report import Column, Report, Table
 
 _MOST_TABLE = 10  # states whose passage times fit on a page

@@ -4,10 +4,10 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.cr_muons import sections, sections_training
 from jaxphys.cr_muons.analysis import metrics
 from jaxphys.cr_muons.analysis.evaluation import Closure
 from jaxphys.cr_muons.physics.events import Events
+from jaxphys.cr_muons.report import sections, sections_training
 from jaxphys.report import Report, figures
 
 

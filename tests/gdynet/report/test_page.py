@@ -8,11 +8,11 @@ import re
 import numpy as np
 import pytest
 
-from experiments.gdynet.report import match_populations, write_report
-from experiments.gdynet.report_numbers import history_columns, metrics_of
-from experiments.gdynet.sections import STATIC_IDENTITY
 from jaxphys.gdynet.analysis.analysis import AnalysisSettings
 from jaxphys.gdynet.data.dataset import from_arrays
+from jaxphys.gdynet.report.page import match_populations, write_report
+from jaxphys.gdynet.report.report_numbers import history_columns, metrics_of
+from jaxphys.gdynet.report.sections import STATIC_IDENTITY
 from jaxphys.gdynet.simulation.simulation import (
     dipole_arrays,
     distance_arrays,

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from experiments.gdynet import sections, sections_states
-from experiments.gdynet.report_numbers import (
+from jaxphys.gdynet.analysis import koopman, structure
+from jaxphys.gdynet.analysis.analysis import Analysis, AnalysisSettings, analyse
+from jaxphys.gdynet.analysis.environment import blocks_of, environment
+from jaxphys.gdynet.analysis.kinetics import lumped
+from jaxphys.gdynet.data.dataset import Trajectories
+from jaxphys.gdynet.report import sections, sections_states
+from jaxphys.gdynet.report.plots import MOST_STATES, Plot
+from jaxphys.gdynet.report.report_numbers import (
     history_columns,
     metrics_of,
     numbers_of,
     structure_numbers,
     summary_of,
 )
-from jaxphys.gdynet.analysis import koopman, structure
-from jaxphys.gdynet.analysis.analysis import Analysis, AnalysisSettings, analyse
-from jaxphys.gdynet.analysis.environment import blocks_of, environment
-from jaxphys.gdynet.analysis.kinetics import lumped
-from jaxphys.gdynet.data.dataset import Trajectories
-from jaxphys.gdynet.report.plots import MOST_STATES, Plot
 from jaxphys.report import Report
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from experiments.hidden_vertex.sections import with_error
 from jaxphys.hidden_vertex.analysis.evaluation import Scored
 from jaxphys.hidden_vertex.report import plots
+from jaxphys.hidden_vertex.report.sections import with_error
 from jaxphys.report import Column, Report, Table, format_number
 
 # what the guide of the original expects of the seed model

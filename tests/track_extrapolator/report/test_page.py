@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pytest
 
-from experiments.track_extrapolator.report import write_report
 from jaxphys.track_extrapolator.analysis.comparison import (
     PUBLISHED,
     standard_comparisons,
@@ -13,6 +12,7 @@ from jaxphys.track_extrapolator.analysis.comparison import (
 from jaxphys.track_extrapolator.model import parametrisation
 from jaxphys.track_extrapolator.model.surrogate import Surrogate
 from jaxphys.track_extrapolator.physics.field import GaussSeed, field_hash
+from jaxphys.track_extrapolator.report.page import write_report
 from jaxphys.track_extrapolator.simulation import generate
 
 FIELD = GaussSeed()

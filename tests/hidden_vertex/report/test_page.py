@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from experiments.hidden_vertex import sections, sections_training
-from experiments.hidden_vertex.report import write_report
 from jaxphys.hidden_vertex.analysis import scores
+from jaxphys.hidden_vertex.report import sections, sections_training
+from jaxphys.hidden_vertex.report.page import write_report
 from jaxphys.report import figures
 from tests.hidden_vertex.scored_events import make_scored, particles_of
 

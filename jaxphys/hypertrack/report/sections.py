@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.hypertrack.results import Result
 from jaxphys.hypertrack.analysis import evaluation
 from jaxphys.hypertrack.analysis.efficiency import (
     ACCEPTED_ETA,
@@ -15,6 +14,7 @@ from jaxphys.hypertrack.analysis.efficiency import (
 from jaxphys.hypertrack.analysis.evaluation import Clustered
 from jaxphys.hypertrack.inference.stage_meter import StageMeter
 from jaxphys.hypertrack.report import plots, plots_edges
+from jaxphys.hypertrack.report.results import Result
 from jaxphys.report import Column, Report, Table, format_number
 
 NAMES = {

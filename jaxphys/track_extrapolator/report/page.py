@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.track_extrapolator import sections
 from jaxphys.report import Report, figures, to_json
 from jaxphys.track_extrapolator.analysis import metrics
 from jaxphys.track_extrapolator.analysis.comparison import (
@@ -22,7 +21,7 @@ from jaxphys.track_extrapolator.analysis.comparison import (
 from jaxphys.track_extrapolator.data.dataset_files import TrackSet
 from jaxphys.track_extrapolator.model.surrogate import Surrogate
 from jaxphys.track_extrapolator.physics.propagate import propagate
-from jaxphys.track_extrapolator.report import plots
+from jaxphys.track_extrapolator.report import plots, sections
 
 _HISTORY = {
     "train_loss": ("train_loss", "train_losses", "train", "loss"),

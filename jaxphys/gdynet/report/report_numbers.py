@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.gdynet.sections import UNRESOLVED, Facts, exact_of
 from jaxphys.gdynet.analysis.analysis import Analysis
 from jaxphys.gdynet.analysis.environment import Environment
 from jaxphys.gdynet.analysis.kinetics import Kinetics
+from jaxphys.gdynet.report.sections import UNRESOLVED, Facts, exact_of
 from jaxphys.report import figures
 
 # names of a history -> those of the original's metrics
