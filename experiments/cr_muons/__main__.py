@@ -1,5 +1,6 @@
 """``python -m experiments.cr_muons --flagfile=... --workdir=...``."""
 
+import functools
 import json
 import pathlib
 import sys
@@ -15,6 +16,7 @@ from jaxphys.cr_muons.data import corsika
 from jaxphys.cr_muons.data.writers import write_predictions
 from jaxphys.cr_muons.inference import export as exports
 from jaxphys.cr_muons.inference import predict as prediction
+from jaxphys.cr_muons.training.step import initial_params
 from jaxphys.report import Column
 from jaxphys.report.ensemble import write_ensemble
 from jaxphys.training import app
@@ -68,7 +70,8 @@ def _starting_weights(config: Config):
     if not config.init_from:
         return None
     params = prediction.load_params(config.init_from)
-    wanted = jax.eval_shape(config.settings().init, jax.random.key(0))
+    draw = functools.partial(initial_params, settings=config.settings())
+    wanted = jax.eval_shape(draw, jax.random.key(0))
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (wanted, params)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"--init_from={config.init_from}: networks of other sizes")

@@ -10,12 +10,12 @@ import numpy as np
 from experiments.hidden_vertex import data
 from experiments.hidden_vertex.config import Config
 from jaxphys.config import to_flagfile
-from jaxphys.hidden_vertex.analysis.evaluation import Scored
 from jaxphys.hidden_vertex.data import prepare as preparation
 from jaxphys.hidden_vertex.data.injection import Injected
 from jaxphys.hidden_vertex.data.splits import Split, check_split
 from jaxphys.hidden_vertex.data.store import Store, feature_statistics
 from jaxphys.hidden_vertex.inference.predict import Detector
+from jaxphys.hidden_vertex.inference.scored import Scored
 from jaxphys.hidden_vertex.physics.observables import baseline_scores
 from jaxphys.hidden_vertex.report.page import write_report
 from jaxphys.hidden_vertex.training.network import Network, evaluate

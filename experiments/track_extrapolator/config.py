@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from jaxphys.config import RunConfig, option
 from jaxphys.nn.mlp import ACTIVATIONS
+from jaxphys.track_extrapolator.data.field_files import KINDS
 from jaxphys.track_extrapolator.model.model import ARCHITECTURES, architecture
 from jaxphys.track_extrapolator.model.parametrisation import NAMES, NEEDS_FIELD
-from jaxphys.track_extrapolator.physics.field import KINDS
 from jaxphys.training.optimizers import NAMES as NAMES_OF_OPTIMIZERS
 from jaxphys.training.optimizers import SCHEDULES
 

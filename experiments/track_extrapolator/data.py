@@ -14,10 +14,11 @@ from experiments.track_extrapolator.config import Config
 from jaxphys.track_extrapolator import simulation
 from jaxphys.track_extrapolator.data import dataset_files
 from jaxphys.track_extrapolator.data.dataset_files import TrackSet
+from jaxphys.track_extrapolator.data.field_files import make_field
 from jaxphys.track_extrapolator.model import parametrisation
 from jaxphys.track_extrapolator.model.model import STATS, statistics
 from jaxphys.track_extrapolator.model.surrogate import STATE_NAMES, features
-from jaxphys.track_extrapolator.physics.field import Field, GridField, make_field
+from jaxphys.track_extrapolator.physics.field import Field, GridField
 from jaxphys.track_extrapolator.physics.propagate import propagate
 
 

@@ -16,6 +16,7 @@ from jaxphys.equivalence.golden import Golden
 from jaxphys.track_extrapolator import simulation
 from jaxphys.track_extrapolator.analysis import metrics
 from jaxphys.track_extrapolator.data import field_files
+from jaxphys.track_extrapolator.data.field_files import make_field
 from jaxphys.track_extrapolator.inference.export import binary
 from jaxphys.track_extrapolator.model.model import (
     STATS,
@@ -25,7 +26,7 @@ from jaxphys.track_extrapolator.model.model import (
     statistics,
 )
 from jaxphys.track_extrapolator.model.surrogate import Surrogate, variables_from_torch
-from jaxphys.track_extrapolator.physics.field import Field, GridField, make_field
+from jaxphys.track_extrapolator.physics.field import Field, GridField
 from jaxphys.track_extrapolator.physics.propagate import propagate
 from jaxphys.track_extrapolator.training import step
 from jaxphys.training import optimizers, phases

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxphys.hidden_vertex.analysis.evaluation import Scored
+from jaxphys.hidden_vertex.inference.scored import Scored
 
 
 def make_scored(background=300, signal=100, seed=0, codes=(2, 3), **changes):

@@ -178,13 +178,6 @@ class GanSettings:
         """Returns a copy with other values."""
         return dataclasses.replace(self, **changes)
 
-    def init(self, key: Any) -> dict[str, Any]:
-        """Draws the weights {"generator", "critic"}."""
-        # the networks are made of settings, so they cannot be imported above
-        from jaxphys.cr_muons.training.step import initial_params
-
-        return initial_params(key, self)
-
     @property
     def penalised(self) -> bool:
         """Whether a gradient penalty can be part of the critic's loss."""

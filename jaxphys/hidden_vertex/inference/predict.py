@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jaxphys.data.files import replace_file, write_json
-from jaxphys.hidden_vertex.analysis.evaluation import Scored
-from jaxphys.hidden_vertex.analysis.scores import ScoreStatistics
 from jaxphys.hidden_vertex.data.prepare import prepare
 from jaxphys.hidden_vertex.data.reading import Reading
 from jaxphys.hidden_vertex.data.store import Store, open_store
+from jaxphys.hidden_vertex.inference.scored import Scored
+from jaxphys.hidden_vertex.training.event_scores import ScoreStatistics
 from jaxphys.hidden_vertex.training.network import Network, evaluate
 from jaxphys.training.checkpoint import Checkpointer
 

@@ -20,8 +20,9 @@ from jaxphys.hidden_vertex.model.model import (
     Reconstruction,
     torch_mlp,
 )
-from jaxphys.hidden_vertex.training.losses import MIN_FRACTION, gaussian_nll
 from jaxphys.nn.mlp import MLP
+
+MIN_FRACTION = 1e-5  # smallest share of a jet's pT whose logarithm is taken
 
 
 class View(NamedTuple):
@@ -116,20 +117,6 @@ class ConditionalAutoencoder(nn.Module):
         spread = jnp.broadcast_to(code[..., None, :], shape)  # [..., M, L]
         inputs = jnp.concatenate([view.position, spread], axis=-1)
         return self.decoder(inputs), code
-
-
-def set_loss(view: View, prediction: jax.Array) -> jax.Array:
-    """Returns the loss of each set, [...].
-
-    It is `gaussian_nll` of a prediction [..., M, 2] and the mean squared error of one
-    [..., M, 1]; 0 for a set without members.
-    """
-    if prediction.shape[-1] == 2:
-        mean, log_variance = prediction[..., 0], prediction[..., 1]
-        return gaussian_nll(view.target, mean, log_variance, view.mask)
-    square = jnp.square(prediction[..., 0] - view.target)
-    count = jnp.maximum(jnp.sum(view.mask, axis=-1), 1).astype(square.dtype)
-    return jnp.sum(jnp.where(view.mask, square, 0), axis=-1) / count
 
 
 class ConditionalGraphAutoencoder(nn.Module):

@@ -22,7 +22,7 @@ from jaxphys.hidden_vertex.replay.training import (
     seed_model,
     unpadded,
 )
-from jaxphys.hidden_vertex.training import losses, step
+from jaxphys.hidden_vertex.training import event_scores, losses, step
 from jaxphys.nn.graph_convolution import Edges, GraphConvolution
 from jaxphys.numerics.segments import segment_mean
 
@@ -183,8 +183,8 @@ def replay_scores(golden: Golden) -> Outputs:
     top = scores.top_events(score, config["top_k"])
     best = scores.max_sic(label, score, config["sic_min_background"])
     return {
-        "graph_errors": scores.graph_score(error, index, count),
-        "graph_errors_max": scores.graph_score(error, index, count, "max"),
+        "graph_errors": event_scores.graph_score(error, index, count),
+        "graph_errors_max": event_scores.graph_score(error, index, count, "max"),
         **curve._asdict(),
         "auc": scores.auc(label, score),
         "top_index": top,
@@ -236,16 +236,16 @@ def replay_node_autoencoder(golden: Golden) -> Outputs:
         "loss_pt_only": jnp.mean(errors["pt_only"]),
         "loss_weighted": jnp.mean(errors["weighted"]),
     }
-    for reduction in scores.REDUCTIONS:
+    for reduction in event_scores.REDUCTIONS:
         for name, kind in (("pt", "pt_only"), ("all", "mse")):
-            outputs[f"score_{reduction}_{name}"] = scores.graph_score(
+            outputs[f"score_{reduction}_{name}"] = event_scores.graph_score(
                 errors[kind], index, count, reduction
             )
     # the committed scorer feeds raw features and compares with standardised ones
     raw = {**part, "x": jnp.asarray(golden.inputs["x_raw"])}
     fed: Any = apply({"params": params}, raw)
     error = losses.node_error(fed.x_hat, x)
-    fault = scores.graph_score(error, index, count, "max")
+    fault = event_scores.graph_score(error, index, count, "max")
     return {**outputs, "score_max_all_raw_input_fault": fault}
 
 

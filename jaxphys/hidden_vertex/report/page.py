@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxphys.hidden_vertex.analysis import evaluation, scores
-from jaxphys.hidden_vertex.analysis.evaluation import Scored
 from jaxphys.hidden_vertex.analysis.sculpting import Sculpting, mass_sculpting
+from jaxphys.hidden_vertex.inference.scored import Scored
 from jaxphys.hidden_vertex.report import sections, sections_events, sections_training
 from jaxphys.report import Report, figures
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxphys.hidden_vertex.analysis import scores
-from jaxphys.hidden_vertex.analysis.evaluation import Scored
 from jaxphys.hidden_vertex.analysis.sculpting import Sculpting
+from jaxphys.hidden_vertex.inference.scored import Scored
 from jaxphys.report import figures
 from jaxphys.report.figures import Picture
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxphys.hidden_vertex.analysis.evaluation import Scored
+from jaxphys.hidden_vertex.inference.scored import Scored
 from jaxphys.hidden_vertex.physics.graphs import knn_neighbours
 from jaxphys.hidden_vertex.report.plots import BACKGROUND, SIGNAL, UNKNOWN
 from jaxphys.report import figures

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from jaxphys.hidden_vertex.analysis.evaluation import Scored, principal_components
+from jaxphys.hidden_vertex.analysis.evaluation import principal_components
+from jaxphys.hidden_vertex.inference.scored import Scored
 from jaxphys.hidden_vertex.report.plots import BACKGROUND, SIGNAL, UNKNOWN, classes_of
 from jaxphys.report import figures
 from jaxphys.report.figures import Picture

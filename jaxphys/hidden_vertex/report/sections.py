@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxphys.hidden_vertex.analysis.evaluation import Scored
 from jaxphys.hidden_vertex.analysis.scores import SIC_MIN_BACKGROUND
+from jaxphys.hidden_vertex.inference.scored import Scored
 from jaxphys.hidden_vertex.report import plots
 from jaxphys.report import Column, Report, Table, format_number
 

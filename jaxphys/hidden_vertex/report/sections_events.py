@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from jaxphys.hidden_vertex.analysis import evaluation
-from jaxphys.hidden_vertex.analysis.evaluation import Scored
 from jaxphys.hidden_vertex.analysis.sculpting import Sculpting
+from jaxphys.hidden_vertex.inference.scored import Scored
 from jaxphys.hidden_vertex.report import plots, plots_events, plots_latent
 from jaxphys.hidden_vertex.report.sections import percent, with_error
 from jaxphys.report import Column, Report, Table, format_number

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxphys.hidden_vertex.analysis.evaluation import Scored
+from jaxphys.hidden_vertex.inference.scored import Scored
 from jaxphys.hidden_vertex.report import plots
 from jaxphys.hidden_vertex.report.sections import with_error
 from jaxphys.report import Column, Report, Table, format_number

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxphys.hidden_vertex.model.conditional import View
 from jaxphys.numerics.segments import segment_mean, segment_min
 
 Array = jax.Array | np.ndarray
 FEATURE_WEIGHTS = (10.0, 1.0, 1.0)  # of log pT, eta, phi in the loss "weighted"
 NODE_ERRORS = ("mse", "weighted", "pt_only")
-MIN_FRACTION = 1e-5  # smallest share of a jet's pT whose logarithm is taken
 LOG_VARIANCE = (-4.0, 4.0)
 TILE = 128  # points whose distances to a whole cloud are held at a time
 
@@ -182,6 +182,20 @@ def gaussian_nll(
     each = jnp.where(mask > 0, jnp.square(error) * jnp.exp(-s) + s, 0)
     count = jnp.maximum(jnp.sum(mask > 0, axis=-1), 1).astype(each.dtype)
     return jnp.sum(each, axis=-1) / count
+
+
+def set_loss(view: View, prediction: jax.Array) -> jax.Array:
+    """Returns the loss of each set, [...].
+
+    It is `gaussian_nll` of a prediction [..., M, 2] and the mean squared error of one
+    [..., M, 1]; 0 for a set without members.
+    """
+    if prediction.shape[-1] == 2:
+        mean, log_variance = prediction[..., 0], prediction[..., 1]
+        return gaussian_nll(view.target, mean, log_variance, view.mask)
+    square = jnp.square(prediction[..., 0] - view.target)
+    count = jnp.maximum(jnp.sum(view.mask, axis=-1), 1).astype(square.dtype)
+    return jnp.sum(jnp.where(view.mask, square, 0), axis=-1) / count
 
 
 def emitted_floor(x: np.ndarray, n_node: np.ndarray) -> float:

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxphys.hidden_vertex.analysis.scores import graph_score
 from jaxphys.hidden_vertex.model import conditional
 from jaxphys.hidden_vertex.model.model import Part, Reconstruction, draw_keep
 from jaxphys.hidden_vertex.training import losses
+from jaxphys.hidden_vertex.training.event_scores import graph_score
 from jaxphys.numerics.segments import segment_mean
 from jaxphys.training.task import Metrics, TrainState
 
@@ -157,7 +157,7 @@ class SetObjective(NamedTuple):
         view = VIEWS[self.view](batch[self.view])
         found: Any = self.model.apply({"params": params}, view)
         prediction, code = found
-        each = conditional.set_loss(view, prediction)
+        each = losses.set_loss(view, prediction)
         score = jnp.sum(each, axis=1) if self.view == "jets" else each  # [B]
         weight = batch["weight"]
         total = jnp.sum(jnp.where(weight > 0, score, 0))

@@ -10,7 +10,15 @@ import zipfile
 import numpy as np
 
 from jaxphys.data.files import replace_file
-from jaxphys.track_extrapolator.physics.field import MultipoleField
+from jaxphys.track_extrapolator.physics.field import (
+    LHCB_GRID,
+    Field,
+    GaussFit,
+    GaussSeed,
+    GridField,
+    MultipoleField,
+    sample_on_grid,
+)
 
 TESLA_PEAK = (0.1, 10.0)
 GAUSS_PEAK = (1e3, 1e5)
@@ -25,6 +33,8 @@ HEADER = np.dtype(
         ("pad2", "<f4"),
     ]
 )
+
+KINDS = ("gauss_seed", "gauss_fit", "grid", "multipole", "multipole_grid")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -338,3 +348,36 @@ def write_twodip(path, field_map: FieldMap) -> None:
     with replace_file(path, "w") as file:
         for row in rows.tolist():
             file.write(" ".join(map(repr, row)) + "\n")
+
+
+def make_field(kind, path="", polarity=1.0, outside="clamp") -> Field:
+    """Builds a field from its name.
+
+    Args:
+        kind: One of `KINDS`.
+        path: The file of a grid (twodip ASCII, Allen/LHCb `.bin` or `.npz`) or of a
+            multipole expansion (`.npz`); empty for the analytic fields.
+        polarity: Factor on all components, usually +1 or -1.
+        outside: "clamp" or "zero", for grids.
+
+    Raises:
+        ValueError: If the kind is unknown or its file is missing, wrong or not wanted.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"field: expected one of {', '.join(KINDS)}, got {kind!r}")
+    if kind in ("gauss_seed", "gauss_fit"):
+        if path:
+            raise ValueError(f"field_file: {kind} needs no file, got {str(path)!r}")
+        return {"gauss_seed": GaussSeed, "gauss_fit": GaussFit}[kind](float(polarity))
+    if not path:
+        raise ValueError(f"field_file: {kind} needs a file, got an empty path")
+    path = pathlib.Path(path)
+    if kind == "grid" and not is_multipole(path):
+        found = read_map(path)
+        return GridField.from_map(
+            found.values, found.minimum, found.spacing, polarity, outside
+        )
+    expansion = read_multipole(path, polarity)
+    if kind == "multipole":
+        return expansion
+    return sample_on_grid(expansion, **LHCB_GRID, outside=outside)

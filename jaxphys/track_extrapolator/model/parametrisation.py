@@ -24,7 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxphys.track_extrapolator.physics.field import GaussFit, GaussSeed, UniformField
-from jaxphys.track_extrapolator.physics.propagate import KAPPA_PER_QOP, rk4_transport
+from jaxphys.track_extrapolator.physics.motion import KAPPA_PER_QOP
+from jaxphys.track_extrapolator.physics.propagate import rk4_transport
 
 Array = jax.Array | np.ndarray
 NAMES = ("absolute", "straight", "kick", "born", "map")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxphys.track_extrapolator.physics.field import Field
-from jaxphys.track_extrapolator.physics.propagate import KAPPA_PER_QOP, acceleration
+from jaxphys.track_extrapolator.physics.motion import KAPPA_PER_QOP, acceleration
 
 TOLERANCE = 1e-9
 MAX_STEPS = 4096

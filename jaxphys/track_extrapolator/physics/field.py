@@ -7,7 +7,6 @@ Every field splits an evaluation in two, because a batch of tracks usually share
 import dataclasses
 import hashlib
 import json
-import pathlib
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -327,44 +326,6 @@ def sample_on_grid(field: Field, minimum, spacing, shape, outside="clamp") -> Gr
         planes = [np.asarray(evaluate(z)) for z in axes[2]]
     values = np.stack(planes).reshape(shape[2], shape[1], shape[0], 3)
     return GridField.from_map(values, minimum, spacing, outside=outside)
-
-
-KINDS = ("gauss_seed", "gauss_fit", "grid", "multipole", "multipole_grid")
-
-
-def make_field(kind, path="", polarity=1.0, outside="clamp") -> Field:
-    """Builds a field from its name.
-
-    Args:
-        kind: One of `KINDS`.
-        path: The file of a grid (twodip ASCII, Allen/LHCb `.bin` or `.npz`) or of a
-            multipole expansion (`.npz`); empty for the analytic fields.
-        polarity: Factor on all components, usually +1 or -1.
-        outside: "clamp" or "zero", for grids.
-
-    Raises:
-        ValueError: If the kind is unknown or its file is missing, wrong or not wanted.
-    """
-    from jaxphys.track_extrapolator.data import field_files
-
-    if kind not in KINDS:
-        raise ValueError(f"field: expected one of {', '.join(KINDS)}, got {kind!r}")
-    if kind in ("gauss_seed", "gauss_fit"):
-        if path:
-            raise ValueError(f"field_file: {kind} needs no file, got {str(path)!r}")
-        return {"gauss_seed": GaussSeed, "gauss_fit": GaussFit}[kind](float(polarity))
-    if not path:
-        raise ValueError(f"field_file: {kind} needs a file, got an empty path")
-    path = pathlib.Path(path)
-    if kind == "grid" and not field_files.is_multipole(path):
-        found = field_files.read_map(path)
-        return GridField.from_map(
-            found.values, found.minimum, found.spacing, polarity, outside
-        )
-    expansion = field_files.read_multipole(path, polarity)
-    if kind == "multipole":
-        return expansion
-    return sample_on_grid(expansion, **LHCB_GRID, outside=outside)
 
 
 def field_hash(field: Field) -> str:

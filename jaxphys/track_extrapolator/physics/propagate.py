@@ -1,14 +1,8 @@
 """Transport of track states through a field: fixed-step RK4, its Jacobian, references.
 
-The equation of motion with z as independent variable, kappa = 0.299792458 q/p, q/p in
-1/MeV, mm and tesla, T = (tx, ty), N = sqrt(1 + tx^2 + ty^2) and w = ty Bx - tx By:
-
-    dx/dz = tx    dtx/dz = kappa N (tx w - By + ty Bz)
-    dy/dz = ty    dty/dz = kappa N (ty w + Bx - tx Bz)
-
-Position and slope are carried as complex numbers x + iy and tx + i ty: XLA on CPU gives
-each output of a fusion its own kernel and recomputes the stages in it, so two outputs
-in place of four save half of the work.
+The equation of motion is that of `motion`. Position and slope are carried as complex
+numbers x + iy and tx + i ty: XLA on CPU gives each output of a fusion its own kernel
+and recomputes the stages in it, so two outputs in place of four save half of the work.
 """
 
 import functools
@@ -21,8 +15,8 @@ import tqdm
 from jax import lax
 
 from jaxphys.track_extrapolator.physics.field import Field
+from jaxphys.track_extrapolator.physics.motion import KAPPA_PER_QOP, acceleration
 
-KAPPA_PER_QOP = 0.299792458  # 1/(mm T) for q/p in 1/MeV
 MAX_SLOPE = 10.0
 MAX_TRANSVERSE_MM = 10_000.0
 METHODS = ("rk4", "dopri5", "tsit5", "cashkarp")
@@ -39,17 +33,6 @@ def track_ok(state) -> np.ndarray:
         near = np.all(np.abs(state[:, :2]) <= MAX_TRANSVERSE_MM, axis=1)
         flat = np.all(np.abs(state[:, 2:4]) <= MAX_SLOPE, axis=1)
     return near & flat & np.all(np.isfinite(state), axis=1)
-
-
-def acceleration(field: Field, plane, x, y, tx, ty, kappa):
-    """Returns (dtx/dz, dty/dz) in 1/mm, see the equation at the top of this file."""
-    bx, by, bz = field.at(plane, x, y)
-    strength = kappa * jnp.sqrt(1.0 + tx * tx + ty * ty)
-    swirl = ty * bx - tx * by
-    force_x, force_y = tx * swirl - by, ty * swirl + bx
-    if not (isinstance(bz, float) and bz == 0.0):
-        force_x, force_y = force_x + ty * bz, force_y - tx * bz
-    return strength * force_x, strength * force_y
 
 
 def _rk4_step(field, planes, position, slope, kappa, h, true):

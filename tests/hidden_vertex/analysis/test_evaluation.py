@@ -171,25 +171,3 @@ def test_typical_events_are_background_next_to_its_median(scored):
     np.testing.assert_array_equal(np.abs(scored.score[found] - np.median(low)), nearest)
     only_signal = dataclasses.replace(scored, label=np.ones(len(scored), np.int8))
     assert len(evaluation.typical_events(only_signal)) == 3
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"headline": "nll"}, r"expected one of \['combined', 'latent'\], got 'nll'"),
-        ({"size": np.ones(3)}, "size: expected one entry for each of 400 events"),
-        ({"observables": {"n": np.ones(9)}}, r"observables\['n'\].*got 9"),
-        (
-            {"scores": {"combined": np.where(np.arange(400) == 2, np.nan, 0.0)}},
-            "event 10006: expected a finite number, got nan",
-        ),
-    ],
-)
-def test_events_that_do_not_fit_are_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
-        make_scored(**changes)
-
-
-def test_events_are_counted_by_kind(scored):
-    assert scored.counts == {"events": 400, "background": 300, "signal": 100}
-    assert dataclasses.replace(scored, label=None).counts == {"events": 400}

@@ -225,7 +225,7 @@ def test_interrupted_call_goes_on_with_the_missing_chunks(
 
 KILLED = """
 import sys, time
-from jaxphys.hidden_vertex import prepare as room
+from jaxphys.hidden_vertex.data import prepare as room
 
 make_chunk = room.make_chunk
 def slow(*job):

@@ -10,6 +10,7 @@ import pytest
 
 from jaxphys.hidden_vertex.model import conditional as c
 from jaxphys.hidden_vertex.model.model import parameter_count
+from jaxphys.hidden_vertex.training import losses
 from tests.hidden_vertex import graph_sets
 
 
@@ -67,7 +68,7 @@ def test_jet_equals_the_definition():
     np.testing.assert_allclose(prediction[:7], out, rtol=1e-5, atol=1e-6)
     s = np.clip(out[:, 1], -4, 4)
     nll = np.mean((log - out[:, 0]) ** 2 * np.exp(-s) + s)
-    np.testing.assert_allclose(c.set_loss(view, prediction), nll, rtol=1e-5)
+    np.testing.assert_allclose(losses.set_loss(view, prediction), nll, rtol=1e-5)
 
 
 def test_event_equals_the_definition():
@@ -85,7 +86,7 @@ def test_event_equals_the_definition():
     prediction, code = found
     assert (prediction.shape, code.shape) == ((12, 1), (10,))
     expected = np.mean((prediction[:6, 0] - view.target[:6]) ** 2)
-    np.testing.assert_allclose(c.set_loss(view, prediction), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.set_loss(view, prediction), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("outputs", [1, 2])
@@ -99,7 +100,7 @@ def test_order_and_padding_do_not_matter(outputs):
         view = c.jets_view(constituents)
         found: Any = model.apply({"params": params}, view)
         prediction, code = found
-        return c.set_loss(view, prediction), code
+        return losses.set_loss(view, prediction), code
 
     expected = value(many)
     order = np.random.default_rng(3).permutation(12)
@@ -122,7 +123,7 @@ def test_gradients_are_finite_with_empty_jets_and_right_by_differences():
         @jax.jit
         def total(params):
             found: Any = model.apply({"params": params}, view)[0]
-            return jnp.sum(c.set_loss(view, found))
+            return jnp.sum(losses.set_loss(view, found))
 
         gradients = jax.jit(jax.grad(total))(params)
         flat, unravel = jax.flatten_util.ravel_pytree(params)

@@ -12,7 +12,7 @@ import pytest
 from jaxphys.equivalence import torch_weights
 from jaxphys.hidden_vertex.model import conditional
 from jaxphys.hidden_vertex.model import model as m
-from jaxphys.hidden_vertex.training import step
+from jaxphys.hidden_vertex.training import losses, step
 from jaxphys.training import optimizers
 from tests.hidden_vertex import graph_sets
 from tests.hidden_vertex.model.test_conditional import jets
@@ -244,7 +244,7 @@ def test_sets_of_an_event_are_summed_and_events_averaged(view):
     found = evaluated(objective, params, batch)
     seen = jax.jit(step.VIEWS[view])(sets.reshape(-1, 12, 3))
     prediction = jax.jit(model.apply)({"params": params}, seen)[0]
-    each = jax.jit(conditional.set_loss)(seen, prediction)
+    each = jax.jit(losses.set_loss)(seen, prediction)
     expected = np.asarray(each).reshape(3, -1).sum(axis=1)
     np.testing.assert_allclose(found.score, expected, rtol=1e-5)
     np.testing.assert_allclose(step.mean_loss(found), expected.mean(), rtol=1e-5)

@@ -10,8 +10,18 @@ from jaxphys.track_extrapolator.data.field_files import (
     FieldMap,
     decode_allen,
     decode_twodip,
+    make_field,
     read_map,
 )
+from jaxphys.track_extrapolator.physics.field import (
+    LHCB_GRID,
+    GaussFit,
+    GaussSeed,
+    GridField,
+    MultipoleField,
+    field_hash,
+)
+from tests.track_extrapolator.small_fields import in_float64, multipole, toy_grid
 
 
 @pytest.fixture
@@ -184,3 +194,48 @@ def test_truncated_npz_names_the_file(tmp_path, small_map):
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(ValueError, match=r"map.npz: not a readable npz file"):
         read_map(path)
+
+
+def test_make_field_builds_every_kind(tmp_path):
+    assert make_field("gauss_seed", polarity=-1) == GaussSeed(-1.0)
+    assert make_field("gauss_fit") == GaussFit()
+    values, grid = toy_grid()
+    field_map = FieldMap(values, grid.minimum, grid.spacing, 1.0 / grid.spacing)
+    path = tmp_path / "map.npz"
+    field_files.write_npz_map(path, field_map)
+    assert field_hash(make_field("grid", path)) == field_hash(grid)
+    field_files.write_allen(tmp_path / "map.bin", field_map)
+    read = make_field("grid", str(tmp_path / "map.bin"), polarity=-1.0)
+    assert isinstance(read, GridField)
+    np.testing.assert_allclose(read.values, -grid.values, rtol=1e-7)
+    field_files.write_multipole(tmp_path / "multipole.npz", multipole())
+    expansion = make_field("multipole", tmp_path / "multipole.npz", polarity=-1.0)
+    assert isinstance(expansion, MultipoleField)
+    np.testing.assert_array_equal(expansion.coefficients, -multipole().coefficients)
+    assert expansion.polarity == -1.0
+
+
+def test_multipole_grid_is_the_expansion_at_the_nodes_of_the_lhcb_grid(tmp_path):
+    field_files.write_multipole(tmp_path / "multipole.npz", multipole())
+    for kind in ("multipole_grid", "grid"):
+        field = make_field(kind, tmp_path / "multipole.npz")
+        assert isinstance(field, GridField)
+        assert field.values.shape == (*LHCB_GRID["shape"][::-1], 1)
+        node = np.array([[0.0, 0.0, 200.0], [-100.0, 100.0, 0.0]])
+        np.testing.assert_allclose(
+            field.evaluate(node), in_float64(multipole(), node), rtol=1e-12, atol=1e-14
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("dipole",), "field: expected one of gauss_seed.*got 'dipole'"),
+        (("grid",), "field_file: grid needs a file"),
+        (("gauss_seed", "map.bin"), "gauss_seed needs no file, got 'map.bin'"),
+        (("grid", "nowhere.bin"), "nowhere.bin: cannot be read"),
+    ],
+)
+def test_make_field_names_what_is_wrong(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_field(*arguments)

@@ -7,39 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxphys.track_extrapolator.data import field_files
 from jaxphys.track_extrapolator.physics.field import (
-    LHCB_GRID,
     GaussFit,
     GaussSeed,
     GridField,
-    MultipoleField,
     UniformField,
     field_hash,
-    make_field,
     sample_on_grid,
 )
 from tests.track_extrapolator.reference import GaussSeedReference, GridReference
+from tests.track_extrapolator.small_fields import in_float64, multipole, toy_grid
 
 
 def points(count, seed=0, scale=(4500.0, 4500.0, 8000.0)):
     rng = np.random.default_rng(seed)
     return rng.uniform(-1.0, 1.0, (count, 3)) * scale + (0.0, 0.0, 5000.0)
-
-
-def toy_grid(components=3, outside="clamp"):
-    values = np.zeros((6, 4, 5, 3))
-    values[..., :components] = np.random.default_rng(1).normal(
-        size=(6, 4, 5, components)
-    )
-    return values, GridField.from_map(
-        values, (-100.0, -50.0, 10.0), (50.0, 40.0, 30.0), outside=outside
-    )
-
-
-def in_float64(field, where):
-    with jax.enable_x64(True):
-        return np.stack([np.asarray(b) for b in field(*where.T)], axis=-1)
 
 
 def test_gauss_seed_agrees_with_its_formula():
@@ -135,13 +117,6 @@ def test_grid_refuses_wrong_arrays():
         GridField.from_map(np.zeros((3, 3, 3, 3)), [0] * 3, [1] * 3, outside="nan")
 
 
-def multipole():
-    rng = np.random.default_rng(3)
-    terms = ((0, 0), (2, 0), (0, 2), (4, 2), (1, 3))
-    z = np.linspace(-100.0, 300.0, 9)
-    return MultipoleField(z, rng.normal(size=(9, 5)), terms, 40.0, 30.0, -1.0)
-
-
 def test_multipole_agrees_with_its_formula():
     field = multipole()
     where = points(100, scale=(60.0, 50.0, 400.0)) - (0.0, 0.0, 4900.0)
@@ -205,50 +180,3 @@ def test_hash_depends_on_class_settings_and_values():
     assert field_hash(again) == field_hash(grid)
     assert field_hash(jax.tree.map(lambda a: a, grid)) == field_hash(grid)
     assert field_hash(GaussSeed(1.0)) == field_hash(GaussSeed())
-
-
-def test_make_field_builds_every_kind(tmp_path):
-    assert make_field("gauss_seed", polarity=-1) == GaussSeed(-1.0)
-    assert make_field("gauss_fit") == GaussFit()
-    values, grid = toy_grid()
-    field_map = field_files.FieldMap(
-        values, grid.minimum, grid.spacing, 1.0 / grid.spacing
-    )
-    path = tmp_path / "map.npz"
-    field_files.write_npz_map(path, field_map)
-    assert field_hash(make_field("grid", path)) == field_hash(grid)
-    field_files.write_allen(tmp_path / "map.bin", field_map)
-    read = make_field("grid", str(tmp_path / "map.bin"), polarity=-1.0)
-    assert isinstance(read, GridField)
-    np.testing.assert_allclose(read.values, -grid.values, rtol=1e-7)
-    field_files.write_multipole(tmp_path / "multipole.npz", multipole())
-    expansion = make_field("multipole", tmp_path / "multipole.npz", polarity=-1.0)
-    assert isinstance(expansion, MultipoleField)
-    np.testing.assert_array_equal(expansion.coefficients, -multipole().coefficients)
-    assert expansion.polarity == -1.0
-
-
-def test_multipole_grid_is_the_expansion_at_the_nodes_of_the_lhcb_grid(tmp_path):
-    field_files.write_multipole(tmp_path / "multipole.npz", multipole())
-    for kind in ("multipole_grid", "grid"):
-        field = make_field(kind, tmp_path / "multipole.npz")
-        assert isinstance(field, GridField)
-        assert field.values.shape == (*LHCB_GRID["shape"][::-1], 1)
-        node = np.array([[0.0, 0.0, 200.0], [-100.0, 100.0, 0.0]])
-        np.testing.assert_allclose(
-            field.evaluate(node), in_float64(multipole(), node), rtol=1e-12, atol=1e-14
-        )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("dipole",), "field: expected one of gauss_seed.*got 'dipole'"),
-        (("grid",), "field_file: grid needs a file"),
-        (("gauss_seed", "map.bin"), "gauss_seed needs no file, got 'map.bin'"),
-        (("grid", "nowhere.bin"), "nowhere.bin: cannot be read"),
-    ],
-)
-def test_make_field_names_what_is_wrong(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        make_field(*arguments)

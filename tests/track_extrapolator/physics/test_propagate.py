@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from jaxphys.track_extrapolator.data.dataset_files import read_pairs
+from jaxphys.track_extrapolator.data.field_files import make_field
 from jaxphys.track_extrapolator.physics.field import (
     GaussSeed,
     GridField,
     UniformField,
-    make_field,
 )
 from jaxphys.track_extrapolator.physics.propagate import (
     helix,

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxphys.track_extrapolator.model.surrogate import STATE_NAMES, Surrogate
 from jaxphys.track_extrapolator.physics.field import GaussFit, GaussSeed
-from jaxphys.track_extrapolator.physics.propagate import KAPPA_PER_QOP
+from jaxphys.track_extrapolator.physics.motion import KAPPA_PER_QOP
 
 OPSET = 17
 IR_VERSION = 9
