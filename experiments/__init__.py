@@ -3,7 +3,7 @@
 import itertools
 import sys
 
-from jaxphys.training import huge_pages
+from jaxphys.training.process import huge_pages
 
 # here, as what a program imports would be imported twice
 _PROGRAM = ("-m", "experiments.")

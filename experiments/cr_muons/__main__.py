@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from experiments.cr_muons import data
 from experiments.cr_muons.config import Config
-from experiments.cr_muons.scoring import report_run
-from experiments.cr_muons.task import best_of, make_task
+from experiments.cr_muons.experiment import report_run
+from experiments.cr_muons.recipe import best_of, make_task
 from jaxphys.cr_muons.data import corsika
 from jaxphys.cr_muons.data.writers import write_predictions
 from jaxphys.cr_muons.inference import export as exports

@@ -12,8 +12,8 @@ import numpy as np
 from experiments.gdynet import data
 from experiments.gdynet.config import Config
 from experiments.gdynet.data import Parts
-from experiments.gdynet.scoring import report_run, time_unit_of
-from experiments.gdynet.task import BEST, check_schedule, make_lobes, make_task
+from experiments.gdynet.experiment import report_run, time_unit_of
+from experiments.gdynet.recipe import BEST, check_schedule, make_lobes, make_task
 from jaxphys.gdynet.data import directions, prepare, trajectories
 from jaxphys.gdynet.data.validation import describe
 from jaxphys.gdynet.inference import export as exports

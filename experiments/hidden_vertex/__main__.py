@@ -10,8 +10,8 @@ import numpy as np
 
 from experiments.hidden_vertex import data
 from experiments.hidden_vertex.config import Config
-from experiments.hidden_vertex.scoring import report_run
-from experiments.hidden_vertex.task import BEST, check_sizes, make_task
+from experiments.hidden_vertex.experiment import report_run
+from experiments.hidden_vertex.recipe import BEST, check_sizes, make_task
 from jaxphys.hidden_vertex.data import prepare as preparation
 from jaxphys.hidden_vertex.data.store import check_scale, feature_statistics
 from jaxphys.hidden_vertex.inference import export as exports

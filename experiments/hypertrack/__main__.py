@@ -10,8 +10,8 @@ import jax
 
 from experiments.hypertrack import data
 from experiments.hypertrack.config import Config
-from experiments.hypertrack.scoring import report_run
-from experiments.hypertrack.task import BEST, make_task, settings_of
+from experiments.hypertrack.experiment import report_run
+from experiments.hypertrack.recipe import BEST, make_task, settings_of
 from jaxphys.hypertrack.data import prepare as preparation
 from jaxphys.hypertrack.data.event_source import open_events
 from jaxphys.hypertrack.inference import export as exports

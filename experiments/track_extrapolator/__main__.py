@@ -16,7 +16,7 @@ from experiments.track_extrapolator.data import (
     split,
     truth_field,
 )
-from experiments.track_extrapolator.task import BEST, make_model, make_task
+from experiments.track_extrapolator.recipe import BEST, make_model, make_task
 from jaxphys.config import to_flagfile
 from jaxphys.report import Column
 from jaxphys.report.ensemble import write_ensemble

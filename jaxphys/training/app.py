@@ -20,7 +20,7 @@ from jaxphys import config as configs
 from jaxphys.training.checkpoint import Checkpointer
 from jaxphys.training.loop import FitResult, NonFiniteError, fit
 from jaxphys.training.mesh import make_mesh, to_host
-from jaxphys.training.preemption import EXIT_CODE, Preempted, Preemption
+from jaxphys.training.process.preemption import EXIT_CODE, Preempted, Preemption
 from jaxphys.training.task import Interval, Task
 from jaxphys.training.writer import Console, Writer
 

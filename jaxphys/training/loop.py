@@ -15,7 +15,7 @@ from jaxphys.data.batches import Batches, plan_stacks, read_stacks
 from jaxphys.training.checkpoint import Checkpointer
 from jaxphys.training.compiled import Compiled
 from jaxphys.training.mesh import process_rows, to_host
-from jaxphys.training.preemption import Preempted, Preemption
+from jaxphys.training.process.preemption import Preempted, Preemption
 from jaxphys.training.task import Interval, Progress, Task, TrainState, weighted_means
 from jaxphys.training.writer import Console, Writer
 

@@ -21,7 +21,7 @@ import statistics
 import sys
 import time
 
-from jaxphys.training import huge_pages
+from jaxphys.training.process import huge_pages
 
 EVENTS = 4096
 TARGET = 2.0

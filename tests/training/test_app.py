@@ -15,7 +15,7 @@ from jaxphys import config as configs
 from jaxphys.config import option
 from jaxphys.training import app
 from jaxphys.training.loop import NonFiniteError
-from jaxphys.training.preemption import Preempted, Preemption
+from jaxphys.training.process.preemption import Preempted, Preemption
 from tests.training.toy import make_task
 
 

@@ -15,7 +15,7 @@ from jaxphys.training import loop, phases
 from jaxphys.training.checkpoint import Checkpointer
 from jaxphys.training.compiled import Compiled
 from jaxphys.training.mesh import make_mesh
-from jaxphys.training.preemption import Preempted, Preemption
+from jaxphys.training.process.preemption import Preempted, Preemption
 from jaxphys.training.task import Interval
 from jaxphys.training.writer import Console, Writer
 from tests.training.toy import BATCH, make_task, toy_data

@@ -15,7 +15,7 @@ import jax
 
 from jaxphys.training import loop, mesh
 from jaxphys.training.checkpoint import Checkpointer
-from jaxphys.training.preemption import EXIT_CODE, Preempted, Preemption
+from jaxphys.training.process.preemption import EXIT_CODE, Preempted, Preemption
 from jaxphys.training.task import Interval
 from jaxphys.training.writer import Writer
 from tests.training.toy import make_task

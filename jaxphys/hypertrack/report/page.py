@@ -4,9 +4,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxphys.hypertrack.analysis.results import Cost, Result
 from jaxphys.hypertrack.model.voxels import VoxelModel
 from jaxphys.hypertrack.report import sections, sections_run
-from jaxphys.hypertrack.report.results import Cost, Result
 from jaxphys.report import Report, figures
 
 _TRACK_NUMBERS = {

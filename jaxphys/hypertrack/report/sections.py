@@ -12,9 +12,9 @@ from jaxphys.hypertrack.analysis.efficiency import (
     clopper_pearson,
 )
 from jaxphys.hypertrack.analysis.evaluation import Clustered
+from jaxphys.hypertrack.analysis.results import Result
 from jaxphys.hypertrack.inference.stage_meter import StageMeter
 from jaxphys.hypertrack.report import plots, plots_edges
-from jaxphys.hypertrack.report.results import Result
 from jaxphys.report import Column, Report, Table, format_number
 
 NAMES = {

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxphys.hypertrack.analysis.results import Cost, Result
 from jaxphys.hypertrack.model.voxels import VoxelModel
 from jaxphys.hypertrack.report import plots, plots_edges, plots_events
-from jaxphys.hypertrack.report.results import Cost, Result
 from jaxphys.hypertrack.report.sections import NAMES
 from jaxphys.report import Column, Report, Table, figures
 

@@ -7,11 +7,11 @@ import jax
 import pytest
 
 from jaxphys.hypertrack.analysis import evaluation
+from jaxphys.hypertrack.analysis.results import Cost, Result
 from jaxphys.hypertrack.inference import tracker as inference
 from jaxphys.hypertrack.inference.stage_meter import StageMeter
 from jaxphys.hypertrack.report import sections, sections_run
 from jaxphys.hypertrack.report.page import write_report
-from jaxphys.hypertrack.report.results import Cost, Result
 from tests.hypertrack.toy_tracks import toy_events
 from tests.hypertrack.tracked_events import (
     tracker_of,

@@ -9,12 +9,7 @@ import numpy as np
 
 from experiments.gdynet.config import Config
 from experiments.gdynet.data import Part, Parts
-from experiments.gdynet.task import (
-    batches_of,
-    make_lobes,
-    read_warnings,
-    total_sums,
-)
+from experiments.gdynet.recipe import batches_of, make_lobes, read_warnings, total_sums
 from jaxphys.config import to_flagfile
 from jaxphys.gdynet.analysis.analysis import AnalysisSettings
 from jaxphys.gdynet.inference import predict as prediction

@@ -15,12 +15,12 @@ from experiments.hypertrack import data
 from experiments.hypertrack.config import Config
 from jaxphys.config import to_flagfile
 from jaxphys.hypertrack.analysis import evaluation, tuning
+from jaxphys.hypertrack.analysis.results import Cost, Result
 from jaxphys.hypertrack.data.reduction import reduce
 from jaxphys.hypertrack.inference import predict as prediction
 from jaxphys.hypertrack.inference.tracker import Tracker
 from jaxphys.hypertrack.physics.events import Event
 from jaxphys.hypertrack.report.page import write_report
-from jaxphys.hypertrack.report.results import Cost, Result
 from jaxphys.training import app
 
 # events that tune: at least so many, and more until there are enough tracks

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from jaxphys.training.preemption import EXIT_CODE, Preemption
+from jaxphys.training.process.preemption import EXIT_CODE, Preemption
 
 
 def test_exit_code_is_the_documented_one():

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from jaxphys.training import huge_pages
+from jaxphys.training.process import huge_pages
 
 KERNEL = "always [madvise] never\n"
 
