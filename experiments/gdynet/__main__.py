@@ -23,6 +23,7 @@ from jaxphys.gdynet.training import step
 from jaxphys.report import Column
 from jaxphys.report.ensemble import write_ensemble
 from jaxphys.training import app
+from jaxphys.training.writer import read_metrics
 
 
 def train(config: Config, session: app.Session) -> None:
@@ -68,19 +69,14 @@ def _finished_epochs(config: Config) -> int:
     if not config.resume.isdecimal():
         # said before all work if it is wrong
         app.find_checkpoint(config, BEST[config.best_rule])
-    history = pathlib.Path(config.workdir) / "metrics.jsonl"
     saved = pathlib.Path(config.workdir) / "schedule.json"
-    entries = [json.loads(line) for line in _lines(history) if '"round"' in line]
-    epochs = max((entry["round"] for entry in entries), default=0)
+    entries = read_metrics(config.workdir)
+    epochs = max((entry["round"] for entry in entries if "round" in entry), default=0)
     if saved.is_file():
         check_schedule(config, json.loads(saved.read_text()), epochs)
     saved.parent.mkdir(parents=True, exist_ok=True)
     saved.write_text(json.dumps(list(config.loss_schedule)) + "\n")
     return epochs
-
-
-def _lines(path: pathlib.Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
 
 
 def _with_steps(config: Config, steps: int) -> Any:

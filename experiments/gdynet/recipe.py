@@ -167,16 +167,6 @@ def circumstances(config: Config, lobes: step.Lobes) -> score_warnings.Circumsta
     )
 
 
-def total_sums(found: Sequence[Mapping[str, Any]]) -> accumulate.Sums:
-    """Returns the sums over batches of `step.eval_step`."""
-    total = None
-    for batch in found:
-        total = accumulate.add(total, batch["sums"])
-    if total is None:
-        raise ValueError("an evaluation without batches")
-    return total
-
-
 def summarize(config: Config, found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Returns the scores of a set: exact ones, and those of the original's batches.
 
@@ -195,7 +185,7 @@ def summarize(config: Config, found: Sequence[Mapping[str, Any]]) -> dict[str, f
         values = [float(batch[name]) for batch in real]
         scalars[f"val_{name}_avg"] = float(np.mean(values))
         scalars[f"val_{name}_last"] = values[-1]
-    whole = accumulate.scores(total_sums(real), config.epsilon, config.vamp_mode)
+    whole = accumulate.scores(accumulate.total(real), config.epsilon, config.vamp_mode)
     scalars["val_vamp1_full"], scalars["val_vamp2_full"] = whole.vamp1, whole.vamp2
     scalars["val_vamp2_static"] = whole.static
     scalars["val_vamp2_centred"] = whole.centred

@@ -16,11 +16,10 @@ from experiments.track_extrapolator.data import (
     split,
     truth_field,
 )
+from experiments.track_extrapolator.experiment import report_run
 from experiments.track_extrapolator.recipe import BEST, make_model, make_task
-from jaxphys.config import to_flagfile
 from jaxphys.report import Column
 from jaxphys.report.ensemble import write_ensemble
-from jaxphys.track_extrapolator.analysis.comparison import PUBLISHED
 from jaxphys.track_extrapolator.data import dataset_files
 from jaxphys.track_extrapolator.data.dataset_files import TrackSet
 from jaxphys.track_extrapolator.inference import export as exports
@@ -28,10 +27,9 @@ from jaxphys.track_extrapolator.inference import predict as prediction
 from jaxphys.track_extrapolator.inference.export import binary
 from jaxphys.track_extrapolator.model.surrogate import Surrogate
 from jaxphys.track_extrapolator.physics.field import field_hash
-from jaxphys.track_extrapolator.report.page import write_report
 from jaxphys.training import app
 from jaxphys.training.compiled import initial_key
-from jaxphys.training.loop import FitResult
+from jaxphys.training.writer import read_metrics
 
 
 def train(config: Config, session: app.Session) -> None:
@@ -70,7 +68,7 @@ def train(config: Config, session: app.Session) -> None:
         "failed_samples": splits.failed,
         "seed": config.seed,
     }
-    _report(config, session, surrogate, splits.test, result, training)
+    report_run(config, session, surrogate, splits.test, result, training)
 
 
 def _describe(config: Config, preparation: Preparation, train: TrackSet) -> Surrogate:
@@ -119,62 +117,13 @@ def _starting_weights(config: Config, description: Surrogate):
     return found.variables()["params"]
 
 
-def _report(
-    config: Config,
-    session: app.Session,
-    surrogate: Surrogate,
-    test: TrackSet,
-    result: FitResult | None,
-    training: dict,
-    history: list | None = None,
-) -> None:
-    found = result.progress.history if result is not None else history or []
-    session.timings["start, compilation and other"] = max(
-        session.seconds() - sum(session.timings.values()), 0.0
-    )
-    entries = [
-        {k: v for k, v in entry.items() if isinstance(v, (int, float))}
-        for entry in found
-    ]
-    seed_field = config.field == "gauss_seed" and not config.train_pairs
-    planes = (surrogate.z_in, surrogate.z_out) == (3000.0, 7000.0)
-    # the published errors belong to the distribution of the run's own tracks
-    own = seed_field and planes and not session.given("data")
-    folder = pathlib.Path(config.workdir) / "report"
-    if session.given("output"):
-        folder = pathlib.Path(config.output)
-    numbers = write_report(
-        folder,
-        surrogate=surrogate,
-        test=test,
-        history=entries,
-        config_text=to_flagfile(config),
-        command=session.command,
-        timings=session.timings,
-        field=truth_field(config),
-        published=PUBLISHED if own else (),
-        training=training,
-        name=config.name,
-        jacobian_tracks=config.report_jacobians,
-        batches=config.report_batches,
-    )
-    found = numbers["network"]
-    if "pos_mean" in found:
-        print(
-            f"{len(test)} test tracks: mean {found['pos_mean']:.4g} mm, "
-            f"95% {found['pos_p95']:.4g} mm, slopes {found['slope_mean']:.3g}"
-        )
-    print(f"report: {folder / 'report.html'} after {session.seconds():.0f} s")
-
-
 def evaluate(config: Config, session: app.Session) -> None:
     """Reports on the run's own test tracks, or on all tracks of --data if given."""
     surrogate = prediction.load(config.workdir, config.export_weights)
     tracks = load(config)
     test = tracks if session.given("data") else split(config, tracks).test
-    lines = (pathlib.Path(config.workdir) / "metrics.jsonl").read_text().splitlines()
-    history = [entry for entry in map(json.loads, lines) if "val_loss" in entry]
-    _report(config, session, surrogate, test, None, {}, history)
+    history = [e for e in read_metrics(config.workdir) if "val_loss" in e]
+    report_run(config, session, surrogate, test, None, {}, history)
 
 
 def predict(config: Config, session: app.Session) -> None:

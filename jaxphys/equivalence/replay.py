@@ -1,7 +1,7 @@
 """Finds the function that replays a golden file's case, and runs it."""
 
 import importlib
-import importlib.util
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,14 +9,6 @@ import jax
 import numpy as np
 
 from jaxphys.equivalence.golden import Comparison, Golden, compare
-
-SYSTEMS = (
-    "track_extrapolator",
-    "hidden_vertex",
-    "cr_muons",
-    "gdynet",
-    "hypertrack",
-)
 
 
 def replay(golden: Golden) -> list[Comparison]:
@@ -48,9 +40,9 @@ def replay(golden: Golden) -> list[Comparison]:
 def _registry(
     golden: Golden, system: str
 ) -> tuple[Mapping[str, Callable[[Golden], Mapping[str, np.ndarray]]], Any]:
-    if system in SYSTEMS:
-        name = f"jaxphys.{system}.replay"
-        if importlib.util.find_spec(f"jaxphys.{system}") is not None:
-            module = importlib.import_module(name)
-            return module.CASES, getattr(module, "RULES", {})
+    folder = pathlib.Path(__file__).parents[1] / system
+    known = (folder / "replay").is_dir() or (folder / "replay.py").is_file()
+    if system.isidentifier() and known and folder != pathlib.Path(__file__).parent:
+        module = importlib.import_module(f"jaxphys.{system}.replay")
+        return module.CASES, getattr(module, "RULES", {})
     raise ValueError(f"{golden.path}: unknown system {system!r}")

@@ -14,6 +14,26 @@ import tqdm
 
 from jaxphys.training.task import Progress
 
+METRICS_FILE = "metrics.jsonl"
+
+
+def read_metrics(folder: str | pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the entries that a run has written, in order.
+
+    The line that a killed process was writing ends the list.
+
+    Args:
+      folder: of the run; without a log the list is empty.
+    """
+    path = pathlib.Path(folder) / METRICS_FILE
+    found = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return found
+
 
 class Writer:
     """Writes the scalars of a run to TensorBoard and to metrics.jsonl.
@@ -39,7 +59,7 @@ class Writer:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         first = 0 if keep_step is None else keep_step + 1
-        path = self._folder / "metrics.jsonl"
+        path = self._folder / METRICS_FILE
         self._cut(path, first - 1)
         self._lines = self._open.enter_context(path.open("a"))
         import tensorboardX  # brings PyTorch along, seconds, where that is installed
@@ -56,14 +76,11 @@ class Writer:
     def _cut(path: pathlib.Path, keep_step: int) -> None:
         if not path.exists():
             return
-        kept = []
-        for line in path.read_text().splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                break  # the line that a killed process was writing
-            if entry["step"] <= keep_step:
-                kept.append(line + "\n")
+        kept = [
+            json.dumps(entry) + "\n"
+            for entry in read_metrics(path.parent)
+            if entry["step"] <= keep_step
+        ]
         draft = path.with_suffix(".draft")
         draft.write_text("".join(kept))
         os.replace(draft, path)  # a kill leaves one or the other

@@ -30,8 +30,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 FILE = pathlib.Path(__file__).with_suffix(".json")
 PARTS = ("lines", "replay", "runs", "tests")
 
-# {work} is a temporary folder; the second flagfile of a system is cut short where it
-# needs data that the project does not bring, or an hour
+# the second flagfile of a system is cut short where it would take an hour, or needs
+# data that the project does not bring
 RUNS = {
     "track_extrapolator quickstart": ["track_extrapolator/flags/quickstart.flags"],
     "track_extrapolator pipeline_test": [
@@ -52,26 +52,19 @@ RUNS = {
     "hypertrack quickstart": ["hypertrack/flags/quickstart.flags"],
     "hypertrack mu2": [
         "hypertrack/flags/mu2.flags",
-        "--data={work}/mu20",
-        "--voxel_event_end=16",
-        "--event_start=17",
-        "--event_end=24",
-        "--event_val_start=25",
-        "--event_val_end=28",
+        "--data=",  # the events of the package
+        "--voxel_event_end=20",
+        "--event_start=21",
+        "--event_end=36",
+        "--event_val_start=37",
+        "--event_val_end=45",
+        "--rfactor_start=0.5",
+        "--rfactor_end=0.5",
         "--ncell=4096",
         "--iterations=60",
         "--scheduler_period=60",
         "--eval_every=30 steps",
     ],
-}
-BEFORE = {
-    "hypertrack mu2": [
-        "--mode=simulate",
-        "--mu=20",
-        "--n_events=28",
-        "--seed=77",
-        "--output={work}/mu20",
-    ]
 }
 
 # What two runs of one tree may differ in, by the name of a field, and why.
@@ -210,13 +203,11 @@ def run_of(name: str, work: pathlib.Path) -> dict[str, Any]:
     """Runs a flagfile from nothing to its report."""
     system, _ = name.split()
     module = f"experiments.{system}"
-    if name in BEFORE:
-        called(["-m", module, *(text.format(work=work) for text in BEFORE[name])])
     flagfile, *flags = RUNS[name]
     folder = work / name.replace(" ", "_")
     command = [
         f"--flagfile=experiments/{flagfile}",
-        *(text.format(work=work) for text in flags),
+        *flags,
         f"--workdir={folder}",
     ]
     done = called(["-m", module, *command])
@@ -262,21 +253,16 @@ def plain(value: Any, work: str) -> Any:
     return json.loads(json.dumps(value).replace(work, "WORK"))
 
 
-def leaves(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yields the place of each number and text of nested lists and mappings."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from leaves(item, (*place, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from leaves(item, (*place, str(index)))
-    else:
-        yield (*place, value)
-
-
-def flat(value: Any) -> dict[tuple[str, ...], Any]:
+def flat(value: Any, place: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
     """Returns nested lists and mappings as {place: number or text}."""
-    return {tuple(found[:-1]): found[-1] for found in leaves(value)}
+    if isinstance(value, list):
+        value = {str(index): item for index, item in enumerate(value)}
+    if not isinstance(value, Mapping):
+        return {place: value}
+    found = {}
+    for key, item in value.items():
+        found |= flat(item, (*place, key))
+    return found
 
 
 def differences(
@@ -297,10 +283,10 @@ def differences(
             for place in {**one, **two}:
                 if place == ("wall_s",) or MAY_DIFFER.keys() & set(place):
                     continue
-                sides = [side.get(place, "nothing") for side in (one, two)]
-                if not equal(*sides, rtol):
+                first, second = one.get(place, "nothing"), two.get(place, "nothing")
+                if not equal(first, second, rtol):
                     where = "/".join(place)
-                    yield f"DIFFERS {name}: {where}: {sides[0]!r} -> {sides[1]!r}"
+                    yield f"DIFFERS {name}: {where}: {first!r} -> {second!r}"
 
 
 def equal(one: Any, two: Any, rtol: float) -> bool:

@@ -2,21 +2,20 @@
 
 import importlib
 import pathlib
-import pkgutil
 
 import numpy as np
 import pytest
 
-import jaxphys
 from jaxphys.equivalence import golden as g
-from jaxphys.equivalence.replay import SYSTEMS, replay
+from jaxphys.equivalence.replay import replay
+from tests.structure.checkout import systems
 
 HERE = pathlib.Path(__file__).parent / "golden"
 FILES = sorted(HERE.glob("*/*.npz"))
 TESTS = pathlib.Path(__file__).parents[1]
 # rooms with many cases replay them one by one in tests of their own
 HERE_ONLY = [
-    path for path in FILES if not list((TESTS / path.parent.name).glob("test_replay_*"))
+    path for path in FILES if not (TESTS / path.parent.name / "replay").is_dir()
 ]
 
 
@@ -34,19 +33,11 @@ def test_there_are_recorded_cases_and_they_are_small():
     assert sum(path.stat().st_size for path in FILES) < 15e6
 
 
-def test_every_system_with_a_replay_module_is_known():
-    packages = [m.name for m in pkgutil.iter_modules(jaxphys.__path__) if m.ispkg]
-    found = [
-        name
-        for name in packages
-        if (pathlib.Path(jaxphys.__path__[0]) / name / "replay.py").is_file()
-        and name != "equivalence"
-    ]
-    assert found
-    assert set(found) <= set(SYSTEMS)
-    for name in found:
-        module = importlib.import_module(f"jaxphys.{name}.replay")
-        assert all(callable(case) for case in module.CASES.values())
+@pytest.mark.parametrize("system", systems())
+def test_every_system_has_cases(system):
+    module = importlib.import_module(f"jaxphys.{system}.replay")
+    assert module.CASES
+    assert all(callable(case) for case in module.CASES.values())
 
 
 def toy(tmp_path, **meta):
@@ -61,7 +52,9 @@ def test_unknown_case_is_refused_with_the_known_ones(tmp_path):
         replay(toy(tmp_path, case="x"))
 
 
-@pytest.mark.parametrize("system", ["os", "training", "", "track_extrapolator.export"])
+@pytest.mark.parametrize(
+    "system", ["os", "training", "", "equivalence", "track_extrapolator.inference"]
+)
 def test_unknown_system_is_refused(tmp_path, system):
     with pytest.raises(ValueError, match="unknown system"):
         replay(toy(tmp_path, system=system))

@@ -79,7 +79,8 @@ def imports(path: str) -> tuple[str, ...]:
 
 def on_top(path: str) -> set[str]:
     """Returns the modules that are imported when the file is."""
-    found, waiting = set(), list(tree_of(path).body)
+    found: set[str] = set()
+    waiting: list[ast.AST] = list(tree_of(path).body)
     while waiting:
         node = waiting.pop()
         found.update(modules_in(node))

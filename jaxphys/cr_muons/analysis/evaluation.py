@@ -262,3 +262,24 @@ def compare_events(
 def _closure(figures, floor, truth, model, fano) -> Closure:
     rows = tuple(Row(c, figures[c.name], floor.get(c.name)) for c in CRITERIA)
     return Closure(rows, metrics.yield_ratios(truth, model), fano)
+
+
+def truth_of(reference: Reference | Events) -> Events:
+    """Returns the true events of a reference."""
+    return reference if isinstance(reference, Events) else reference.truth
+
+
+def generate_and_compare(
+    reference: Reference | Events, sampler: Sampler, seed: int
+) -> tuple[Events, Closure]:
+    """Returns the generated events and how they compare.
+
+    Args:
+      reference: fresh events of the simulation, or held-out ones of the user.
+      sampler: primaries [N, 4] and a seed -> events.
+      seed: of the generated events.
+    """
+    model = sampler(truth_of(reference).primaries, seed)
+    if isinstance(reference, Events):
+        return model, compare_events(reference, model)
+    return model, compare(reference, sampler, seed)

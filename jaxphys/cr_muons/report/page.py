@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxphys.cr_muons.analysis import metrics
 from jaxphys.cr_muons.analysis.evaluation import Closure
 from jaxphys.cr_muons.physics.events import Events
@@ -119,3 +121,36 @@ def _check(truth: Events, model: Events, name: str = "model") -> None:
             f"write_report, {name}: expected the {len(truth)} primaries of the truth "
             f"row by row, got {len(model)} of which some are others"
         )
+
+
+def speed_of(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Returns the rates of a training, medians over the intervals of its log.
+
+    Args:
+        history: of `jaxphys.training.writer.read_metrics`.
+    """
+    # the first interval includes the compilation
+    timed = [entry for entry in history if "steps_per_second" in entry][1:]
+    if not timed:
+        return {}
+    rate = float(np.median([entry["steps_per_second"] for entry in timed]))
+    return {
+        "steps_per_s": rate,
+        "train_events_per_s": rate * timed[-1]["train_events"],
+        "train_muons_per_s": rate * timed[-1]["train_muons"],
+        "input_wait": float(np.median([entry["input_wait"] for entry in timed])),
+    }
+
+
+def in_words(closure: Closure) -> str:
+    """Returns the closure in one line."""
+    values: Mapping[str, Any] = closure.values
+    words = [
+        f"W1 of N {values['w1_n']:.4f}, E {values['w1_logE']:.4f}, "
+        f"r {values['w1_logr']:.4f}",
+        f"Fano {values['fano_pooled']:.2f}",
+        f"classifier AUC {values['classifier_auc']:.3f}",
+        f"{len(closure.good)} of {len(closure.rows)} lines good",
+        "missed: " + (", ".join(closure.missed) or "none"),
+    ]
+    return "; ".join(words)

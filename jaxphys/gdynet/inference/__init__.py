@@ -1,0 +1,5 @@
+"""A trained run."""
+
+from jaxphys.gdynet.inference.predict import load
+
+__all__ = ["load"]

@@ -280,3 +280,22 @@ def _table(number: int, p: np.ndarray, targets: np.ndarray) -> pa.Table:
         **{f"p_{i}": flat[:, i] for i in range(states)},
     }
     return pa.table(columns)
+
+
+def save_arrays(
+    folder: str | pathlib.Path, name: str, predictions: Sequence[np.ndarray]
+) -> None:
+    """Writes the original's files: one array, or one per trajectory.
+
+    Args:
+      folder: made when missing.
+      name: of the array, without its ending.
+      predictions: [F_r, n, S] of each trajectory.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if len(predictions) == 1:
+        np.save(folder / f"{name}.npy", predictions[0])
+        return
+    np.save(folder / f"{name}.npy", np.concatenate(predictions))
+    np.save(folder / f"{name}_lengths.npy", [len(p) for p in predictions])

@@ -213,3 +213,18 @@ def _field(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return f"{value:.7g}" if np.isfinite(value) else ""
     return value
+
+
+def in_words(found: Mapping[str, Any], unit: str) -> str:
+    """Returns the summary of an analysis in one line."""
+    slowest = found.get("slowest")
+    words = ["slowest timescale unresolved"]
+    if slowest is not None:
+        low, high = found.get("slowest_low"), found.get("slowest_high")
+        between = "" if low is None or high is None else f" ({low:.4g} to {high:.4g})"
+        words = [f"slowest timescale {slowest:.4g}{between} {unit}"]
+    if found.get("slowest_exact") is not None:
+        words.append(f"exact {found['slowest_exact']:.4g}")
+    words.append(f"validation VAMP-2 {found['val_vamp2']:.4f}")
+    words.append(f"Chapman-Kolmogorov deviation {found['ck_deviation']:.2g}")
+    return "; ".join(words)

@@ -5,7 +5,8 @@ batches is too high. Here batches are added up first and scored once. The sums a
 x - 1/S: probabilities lie around 1/S, and float32 sums of small numbers lose little.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -181,3 +182,17 @@ def scores(sums: Sums, epsilon: float = EPSILON, mode: str = "trunc") -> SetScor
         populations=np.sum(sums.x, axis=0) / np.sum(sums.count) + 1 / states,
         trace=float(np.trace(plain.c00)),
     )
+
+
+def total(found: Sequence[Mapping[str, Any]]) -> Sums:
+    """Returns the sums over batches of `step.eval_step`.
+
+    Raises:
+      ValueError: there is no batch.
+    """
+    summed = None
+    for batch in found:
+        summed = add(summed, batch["sums"])
+    if summed is None:
+        raise ValueError("an evaluation without batches")
+    return summed

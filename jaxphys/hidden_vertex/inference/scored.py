@@ -87,3 +87,28 @@ class Scored:
             "background": background,
             "signal": len(self) - background,
         }
+
+
+def with_background(signal: Scored, other: Scored) -> Scored:
+    """Returns signal events and the background of another sample.
+
+    Args:
+        signal: events without background.
+        other: its background is taken.
+    """
+    chosen = np.flatnonzero(other.background)
+
+    def join(a, b):
+        return np.concatenate([a, np.asarray(b)[chosen]])
+
+    return dataclasses.replace(
+        signal,
+        label=join(signal.label, other.label),
+        event_id=join(signal.event_id, other.event_id),
+        scores={k: join(v, other.scores[k]) for k, v in signal.scores.items()},
+        code=join(signal.code, other.code),
+        size=join(signal.size, other.size),
+        observables={
+            k: join(v, other.observables[k]) for k, v in signal.observables.items()
+        },
+    )

@@ -2,7 +2,7 @@
 
 import csv
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ from numpy.typing import ArrayLike
 
 from jaxphys.hidden_vertex.analysis import evaluation, scores
 from jaxphys.hidden_vertex.analysis.sculpting import Sculpting, mass_sculpting
+from jaxphys.hidden_vertex.data.store import Store
 from jaxphys.hidden_vertex.inference.scored import Scored
 from jaxphys.hidden_vertex.report import sections, sections_events, sections_training
+from jaxphys.hidden_vertex.training.network import Network
 from jaxphys.report import Report, figures
 
 _HISTORY = {
@@ -237,3 +239,46 @@ def _write_csv(path: pathlib.Path, scored: Scored, top: np.ndarray) -> None:
             row += [] if scored.label is None else [int(scored.label[at])]
             row.append(int(scored.size[at]))
             rows.writerow(row + [f"{scored.observables[n][at]:.7g}" for n in known])
+
+
+def filters_of(network: Network, store: Store) -> dict[str, int]:
+    """Returns how many events every filter took out."""
+    few = int((store.sizes < network.least_particles).sum())
+    found = {
+        "rows read": int(store.meta["request"]["rows"]),
+        "rows without particles (left out)": int(store.meta["empty_events"]),
+        "events in the store": len(store),
+    }
+    if network.least_particles > 1:
+        found[f"events below {network.least_particles} particles (left out)"] = few
+    if store.jets is not None:
+        empty = np.asarray(store.jets[:, 1, :, 0]).max(axis=1) <= 0
+        found["events with one jet only (kept)"] = int(empty.sum())
+    return found
+
+
+def throughput_of(
+    history: Sequence[Mapping[str, Any]],
+    batch_size: int,
+    train_events: int,
+    total_seconds: float,
+) -> dict[str, float]:
+    """Returns the speed of the epochs, each with its validation, but the first.
+
+    Args:
+        history: of `jaxphys.training.writer.read_metrics`.
+        batch_size: events of a step.
+        train_events: events of an epoch.
+        total_seconds: of the run.
+    """
+    speeds = [e["steps_per_second"] for e in history if "steps_per_second" in e]
+    if not speeds:
+        return {}
+    events = float(np.median(speeds[1:] or speeds)) * batch_size
+    return {
+        "train_events": train_events,
+        "train_events_per_s": events,
+        "epoch_s": train_events / events,
+        "total_s": total_seconds,
+        "epochs": len(speeds),
+    }

@@ -95,6 +95,11 @@ class Network:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        return self.kind if not self.view else f"{self.kind} ({self.view})"
+
     @classmethod
     def of(
         cls,

@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxphys.hypertrack.analysis.results import Cost, Result
 from jaxphys.hypertrack.model.voxels import VoxelModel
 from jaxphys.hypertrack.report import sections, sections_run
@@ -141,3 +143,33 @@ def numbers_of(result: Result) -> dict[str, Any]:
             for method, own in result.clusterings.items()
         },
     }  # fmt: skip
+
+
+def speed_of(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Returns the rate of the training by phase, medians over the evaluations."""
+    found = {}
+    for phase in ("edges", "joint"):
+        rates = [
+            entry["steps_per_second"]
+            for entry in history
+            if entry["phase"] == phase and "steps_per_second" in entry
+        ]
+        if rates:
+            found[phase] = float(np.median(rates))
+    return found
+
+
+def in_words(headline: Mapping[str, Any]) -> str:
+    """Returns the headline of a report in one line."""
+    words = [
+        f"edges: AUC {headline['auc']:.4f}, without self edges "
+        f"{headline['auc_without_self']:.4f}"
+    ]
+    if headline.get("clustering"):
+        words.append(
+            f"tracks by {headline['clustering']}: efficiency "
+            f"{headline['efficiency']:.3f} (pT > 0.9 GeV, |eta| < 2.5), all "
+            f"{headline['efficiency_all']:.3f}, purity {headline['purity']:.3f}, fakes "
+            f"{headline['fake_rate']:.3f}"
+        )
+    return "; ".join(words)

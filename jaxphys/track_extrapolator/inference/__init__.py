@@ -1,0 +1,5 @@
+"""A trained run."""
+
+from jaxphys.track_extrapolator.inference.predict import load
+
+__all__ = ["load"]

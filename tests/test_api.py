@@ -15,7 +15,7 @@ def write(folder, text):
 
 
 def test_run_is_loaded_by_the_system_that_it_names(tmp_path, monkeypatch):
-    fake = types.ModuleType("jaxphys.track_extrapolator.inference.predict")
+    fake = types.ModuleType("jaxphys.track_extrapolator.inference")
     load = lambda workdir, **settings: (workdir, settings)  # noqa: E731
     monkeypatch.setattr(fake, "load", load, raising=False)
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
