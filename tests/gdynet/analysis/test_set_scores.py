@@ -38,7 +38,8 @@ def test_scores_are_those_of_all_pairs_whatever_the_batches(batch_size):
         data
     )
     rows = [part.reshape(-1, part.shape[-1]) for part in (p[:-TAU], p[TAU:])]
-    assert found["val_vamp2"] == pytest.approx(vamp2(*rows), rel=1e-4)
+    # sums of a batch are in float32
+    assert found["val_vamp2"] == pytest.approx(vamp2(*rows), rel=1e-3)
     assert set(found) == {
         f"val_{key}" for key in ("vamp1", "vamp2", "vampe", "static", "centred")
     }
