@@ -264,6 +264,18 @@ def replay_bin_export(golden: Golden) -> Outputs:
     return arrays
 
 
+def replay_legacy_checkpoint(golden: Golden) -> Outputs:
+    """A published checkpoint: what it predicts, and its errors on published tracks."""
+    inputs = golden.inputs
+    found = binary.from_bytes(
+        inputs["bytes"].tobytes(), activation=golden.config["activation"]
+    )
+    model = TrackMLP(found.hidden, found.activation)
+    prediction = model.apply(found.variables(), jnp.asarray(inputs["x"]))
+    errors = metrics.accuracy(np.asarray(prediction), inputs["y"], inputs["p_gev"])
+    return {"y": prediction, **errors}
+
+
 CASES = {
     "propagate": replay_propagate,
     "field_file": replay_field_file,
@@ -275,4 +287,5 @@ CASES = {
     "lr_plateau": replay_lr_plateau,
     "metrics": replay_metrics,
     "bin_export": replay_bin_export,
+    "legacy_checkpoint": replay_legacy_checkpoint,
 }
