@@ -188,6 +188,8 @@ def hdbscan_latents(
     """Returns clusters by HDBSCAN of standardised latents [N, F], [N] int32."""
     from sklearn.cluster import HDBSCAN
 
+    if len(latents) < max(min_samples, 2):  # which the estimator refuses
+        return np.full(len(latents), -1, np.int32)
     options: dict[str, Any] = {"copy": True}
     model = HDBSCAN(min_cluster_size, min_samples=min_samples, **options)
     return np.maximum(model.fit(_standard(latents)).labels_, -1).astype(np.int32)

@@ -160,16 +160,18 @@ def speed_of(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def in_words(headline: Mapping[str, Any]) -> str:
-    """Returns the headline of a report in one line."""
-    words = [
-        f"edges: AUC {headline['auc']:.4f}, without self edges "
-        f"{headline['auc_without_self']:.4f}"
-    ]
+    """Returns the headline of a report in one line; what is undefined is n/a."""
+    digits = {"auc": 4, "auc_without_self": 4}
+    shown = {
+        name: "n/a" if value is None else f"{value:.{digits.get(name, 3)}f}"
+        for name, value in headline.items()
+        if not isinstance(value, str)
+    }
+    words = "edges: AUC {auc}, without self edges {auc_without_self}".format(**shown)
     if headline.get("clustering"):
-        words.append(
-            f"tracks by {headline['clustering']}: efficiency "
-            f"{headline['efficiency']:.3f} (pT > 0.9 GeV, |eta| < 2.5), all "
-            f"{headline['efficiency_all']:.3f}, purity {headline['purity']:.3f}, fakes "
-            f"{headline['fake_rate']:.3f}"
-        )
-    return "; ".join(words)
+        words += f"; tracks by {headline['clustering']}: "
+        words += (
+            "efficiency {efficiency} (pT > 0.9 GeV, |eta| < 2.5), all "
+            "{efficiency_all}, purity {purity}, fakes {fake_rate}"
+        ).format(**shown)
+    return words

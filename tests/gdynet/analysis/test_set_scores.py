@@ -16,7 +16,8 @@ TAU = 3
 
 def vamp2(x, y):
     """Returns the VAMP-2 score of rows of probabilities without their means."""
-    x, y = (np.float64(a) - np.mean(a, axis=0, dtype=np.float64) for a in (x, y))
+    x, y = (np.asarray(a, np.float64) for a in (x, y))
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     # probabilities sum to one: one eigenvalue is 0
     inverses = [np.linalg.pinv(a.T @ a, 1e-6, hermitian=True) for a in (x, y)]
     return np.trace(inverses[0] @ (x.T @ y) @ inverses[1] @ (y.T @ x))

@@ -83,3 +83,9 @@ def test_latents_far_apart_are_clusters():
     latents = rng.normal(0, 10, (5, 6))[track] + rng.normal(0, 0.05, (40, 6))
     for find in (simple_clustering.dbscan_latents, simple_clustering.hdbscan_latents):
         assert partition(find(latents)) == partition(track)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_too_few_hits_for_hdbscan_are_left_unassigned(count):
+    found = simple_clustering.hdbscan_latents(np.ones((count, 3)), min_samples=3)
+    assert found.tolist() == [-1] * count

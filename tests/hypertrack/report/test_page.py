@@ -153,3 +153,14 @@ def test_limits_say_what_is_missing(result):
     assert "No transformer" in sections_run.limits(result, None)
     assert "No transformer" not in sections_run.limits(result, 10.0)
     assert "coarse" in sections_run.limits(result, None)
+
+
+def test_headline_in_words_says_what_is_undefined():
+    headline = {"auc": None, "auc_without_self": 0.5, "clustering": ""}
+    assert in_words(headline) == "edges: AUC n/a, without self edges 0.5000"
+    scores = {"efficiency": 0.25, "efficiency_all": None, "purity": 1.0}
+    found = in_words({**headline, **scores, "clustering": "cut", "fake_rate": 0.0})
+    assert found.endswith(
+        "; tracks by cut: efficiency 0.250 (pT > 0.9 GeV, |eta| < 2.5), all n/a, "
+        "purity 1.000, fakes 0.000"
+    )

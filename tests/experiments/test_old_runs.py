@@ -1,0 +1,43 @@
+"""Runs that an earlier state of the library made are read as it read them.
+
+The folder `runs_724976f` holds what loading needs of a small run of each system, made
+at that commit, and what it predicted then for the inputs of `old_runs`.
+"""
+
+import importlib
+import pathlib
+import tarfile
+
+import numpy as np
+import pytest
+
+import jaxphys
+from jaxphys.config import read_flagfile
+from tests.experiments.old_runs import PREDICT
+
+FOLDER = pathlib.Path(__file__).parent / "runs_724976f"
+
+
+@pytest.fixture(params=sorted(PREDICT))
+def old(request, tmp_path):
+    """Returns the name of a system and the folder of a run of it."""
+    with tarfile.open(FOLDER / f"{request.param}.tar.xz") as archive:
+        archive.extractall(tmp_path / "run", filter="data")
+    return request.param, tmp_path / "run"
+
+
+def test_old_run_is_loaded_and_predicts_what_it_did(old):
+    system, folder = old
+    found = PREDICT[system](jaxphys.load_run(folder))
+    with np.load(folder / "expected.npz") as expected:
+        assert set(found) == set(expected.files)
+        for name, values in found.items():
+            # another processor rounds otherwise
+            np.testing.assert_allclose(values, expected[name], rtol=2e-3, atol=1e-4)
+
+
+def test_flags_of_an_old_run_are_understood(old):
+    system, folder = old
+    config = importlib.import_module(f"experiments.{system}.config")
+    flags = read_flagfile(config.Config, folder / "config.flags")
+    assert flags.workdir
