@@ -11,7 +11,7 @@ from jaxphys.hypertrack.analysis.results import Cost, Result
 from jaxphys.hypertrack.inference import tracker as inference
 from jaxphys.hypertrack.inference.stage_meter import StageMeter
 from jaxphys.hypertrack.report import sections, sections_run
-from jaxphys.hypertrack.report.page import write_report
+from jaxphys.hypertrack.report.page import headline, in_words, write_report
 from tests.hypertrack.toy_tracks import toy_events
 from tests.hypertrack.tracked_events import (
     tracker_of,
@@ -156,10 +156,10 @@ def test_limits_say_what_is_missing(result):
 
 
 def test_headline_in_words_says_what_is_undefined():
-    headline = {"auc": None, "auc_without_self": 0.5, "clustering": ""}
-    assert in_words(headline) == "edges: AUC n/a, without self edges 0.5000"
+    numbers = {"auc": None, "auc_without_self": 0.5, "clustering": ""}
+    assert in_words(numbers) == "edges: AUC n/a, without self edges 0.5000"
     scores = {"efficiency": 0.25, "efficiency_all": None, "purity": 1.0}
-    found = in_words({**headline, **scores, "clustering": "cut", "fake_rate": 0.0})
+    found = in_words({**numbers, **scores, "clustering": "cut", "fake_rate": 0.0})
     assert found.endswith(
         "; tracks by cut: efficiency 0.250 (pT > 0.9 GeV, |eta| < 2.5), all n/a, "
         "purity 1.000, fakes 0.000"
