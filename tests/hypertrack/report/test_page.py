@@ -90,11 +90,11 @@ def test_report_holds_every_section_picture_and_number(written):
 
 
 def test_headline_is_that_of_the_runs_own_clustering(written, result):
-    headline = written[1]["headline"]
-    assert headline["clustering"] == "cut"
-    assert headline["efficiency_all"] == headline["purity"] == 1
-    assert headline["auc"] == headline["auc_without_self"] == 1
-    assert headline["best_simple_purity"] == 1
+    numbers = written[1]["headline"]
+    assert numbers["clustering"] == "cut"
+    assert numbers["efficiency_all"] == numbers["purity"] == 1
+    assert numbers["auc"] == numbers["auc_without_self"] == 1
+    assert numbers["best_simple_purity"] == 1
     other = headline(dataclasses.replace(result, main="jaccard"))
     assert other["purity"] == 0
 
