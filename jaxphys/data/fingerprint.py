@@ -1,0 +1,104 @@
+"""What a run remembers of the data it was begun with."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_PIECES, _PIECE = 32, 2**20  # sampled of a source, bytes of each
+_ENDS = 4096  # bytes at both ends of every file
+
+
+@dataclasses.dataclass(frozen=True)
+class Fingerprint:
+    """Tells data apart; that of a moved folder is equal.
+
+    Attributes:
+      digest: of names, sizes and samples of the contents, or of settings.
+      source: what it was taken of, in words, for messages.
+    """
+
+    digest: str
+    source: str
+
+    def same(self, other: "Fingerprint") -> bool:
+        """Returns whether both are of the same data, wherever these lie."""
+        return self.digest == other.digest
+
+
+def of_settings(kind: str, settings: Mapping[str, Any]) -> Fingerprint:
+    """Returns the fingerprint of data that settings define.
+
+    Args:
+      kind: what is made, in words.
+      settings: all that it depends on, for JSON.
+    """
+    text = json.dumps([kind, settings], sort_keys=True)
+    words = ", ".join(f"{name} {value}" for name, value in settings.items())
+    return Fingerprint(_hex(text.encode()), f"{kind} ({words})")
+
+
+def of_parts(source: str, *parts: str) -> Fingerprint:
+    """Returns the fingerprint of data whose parts have digests of their own."""
+    return Fingerprint(_hex("\n".join(parts).encode()), source)
+
+
+def of_files(places: Iterable[str | os.PathLike]) -> Fingerprint:
+    """Returns the fingerprint of files: names, sizes, and 32 sampled MiB of each place.
+
+    Args:
+      places: files, folders (with everything in them), or prefixes of files.
+
+    Raises:
+      ValueError: nothing lies at a place.
+    """
+    places = [str(place) for place in places]
+    found = hashlib.sha256()
+    for place in places:
+        files = _files_of(pathlib.Path(place))
+        sizes = {path: path.stat().st_size for path, _ in files}
+        for path, name in files:
+            found.update(f"{name}\0{sizes[path]}\0".encode())
+            found.update(_read(path, 0, _ENDS))
+            found.update(_read(path, max(sizes[path] - _ENDS, 0), _ENDS))
+        for path, offset in _sampled(sizes):
+            found.update(_read(path, offset, _PIECE))
+    return Fingerprint(found.hexdigest(), ",".join(places))
+
+
+def _files_of(place: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
+    """Returns files and their names within the place, which may have moved."""
+    if place.is_file():
+        return [(place, place.name)]
+    if place.is_dir():
+        inside = sorted(path for path in place.rglob("*") if path.is_file())
+        return [(path, path.relative_to(place).as_posix()) for path in inside]
+    prefixed = sorted(place.parent.glob(f"{place.name}*"))
+    if not prefixed:
+        raise ValueError(f"{place}: no such file")
+    return [(path, path.name) for path in prefixed if path.is_file()]
+
+
+def _sampled(sizes: Mapping[pathlib.Path, int]) -> Iterable[tuple[pathlib.Path, int]]:
+    """Yields places of pieces, evenly over the files as if they were one."""
+    total = sum(sizes.values())
+    step = max(total // _PIECES, _PIECE)
+    start = wanted = 0
+    for path, size in sizes.items():
+        while wanted < start + size:
+            yield path, wanted - start
+            wanted += step
+        start += size
+
+
+def _read(path: pathlib.Path, offset: int, count: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(count)
+
+
+def _hex(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
