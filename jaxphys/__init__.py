@@ -1,5 +1,5 @@
 """Physics training systems in JAX."""
 
-from jaxphys.api import load_run
+from jaxphys.api import Run, load_run
 
-__all__ = ["load_run"]
+__all__ = ["Run", "load_run"]

@@ -38,14 +38,21 @@ class RunConfig:
       PATHS: flags that name files a run needs again, kept as absolute paths.
       NO_EFFECT: flags of the original program that are accepted and dropped, with
         the reason.
+      DATA: flags that name data; given with --mode=evaluate, all of these are unseen.
+      PREDICTED: flags that name what --mode=predict reads.
     """
 
     EXPERIMENT: ClassVar[str] = ""
-    MODES: ClassVar[tuple[str, ...]] = ("train", "evaluate", "predict")
+    MODES: ClassVar[tuple[str, ...]] = (
+        *("train", "evaluate", "predict"),
+        *("simulate", "prepare", "export"),
+    )
     WITHOUT_RUN: ClassVar[tuple[str, ...]] = ("simulate", "prepare")
     RENAMED: ClassVar[Mapping[str, str]] = {}
     NO_EFFECT: ClassVar[Mapping[str, str]] = {}
     PATHS: ClassVar[tuple[str, ...]] = ("data", "init_from")
+    DATA: ClassVar[tuple[str, ...]] = ("data",)
+    PREDICTED: ClassVar[tuple[str, ...]] = ("data",)
 
     mode: str = option("train", "what to do: see the README of the experiment")
     workdir: str = option("", "folder of the run; everything of the run is inside it")
@@ -113,6 +120,9 @@ class RunConfig:
         True,
         "on the command line: let glibc use transparent huge pages (Linux; up to half "
         "less time of a step on CPUs)",
+    )
+    allow_training_data: bool = option(
+        False, "let --mode=evaluate score the data that the run was trained on"
     )
     traceback: bool = option(False, "show where in the program an error arose")
     plain_log: bool = option(False, "plain progress lines even on a terminal")

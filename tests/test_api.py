@@ -20,8 +20,11 @@ def test_run_is_loaded_by_the_system_that_it_names(tmp_path, monkeypatch):
     monkeypatch.setattr(fake, "load", load, raising=False)
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     run = write(tmp_path, "# experiment: track_extrapolator\n--seed=1\n")
-    assert jaxphys.load_run(run, weights="last") == (run, {"weights": "last"})
-    assert jaxphys.load_run(str(run)) == (str(run), {})
+    found = jaxphys.load_run(run, weights="last")
+    assert found.model == (run, {"weights": "last"})
+    assert (found.system, found.workdir) == ("track_extrapolator", run)
+    assert jaxphys.load_run(str(run)).model == (str(run), {})
+    assert found.count(run) == 1  # what a run lacks is that of its model
 
 
 @pytest.mark.parametrize("text", ["", "--seed=1\n", "experiment: gdynet\n"])

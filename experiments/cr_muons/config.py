@@ -24,7 +24,6 @@ class Config(TrainingConfig):
     """Everything that a run of the muon generator depends on."""
 
     EXPERIMENT = "cr_muons"
-    MODES: ClassVar = ("train", "evaluate", "predict", "simulate", "prepare", "export")
     PATHS: ClassVar = (
         *TrainingConfig.PATHS,
         "infiles",
@@ -34,6 +33,7 @@ class Config(TrainingConfig):
         "outliers_dir",
         "prefetch_dir",
     )
+    DATA: ClassVar = ("data", "infiles")
     RENAMED: ClassVar = {
         "lr": "--learning_rate",
         "critic_step": "--critic_steps",

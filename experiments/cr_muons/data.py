@@ -7,7 +7,7 @@ import os
 import pathlib
 import shutil
 import sys
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -32,6 +32,7 @@ from jaxphys.cr_muons.physics.events import Events
 from jaxphys.cr_muons.physics.normalise import MOST_MUONS, FeatureNorm, fit_feature_norm
 from jaxphys.cr_muons.simulation import simulate_chunks
 from jaxphys.data.files import write_json
+from jaxphys.data.fingerprint import Fingerprint, of_files, of_parts
 from jaxphys.training.mesh import make_mesh
 
 SPECTRA = {"default": DEFAULT, "published_like": PUBLISHED_LIKE}
@@ -48,12 +49,34 @@ class Data:
       numbers: of the multiplicity network where it is trained before.
       val: that choose the best weights.
       norm: of the muons' features.
+      fingerprint: of the files.
     """
 
     train: MuonBatches
     numbers: MuonBatches
     val: MuonBatches
     norm: FeatureNorm
+    fingerprint: Fingerprint
+
+
+class Unseen(NamedTuple):
+    """Events that a run was not trained on.
+
+    Attributes:
+      events: all of --data.
+      fingerprint: of the files.
+    """
+
+    events: Events
+    fingerprint: Fingerprint
+
+
+def fingerprint(index: DataIndex) -> Fingerprint:
+    """Returns that of the files; of remote ones, of what their index says."""
+    paths = [str(file.file.path) for file in index.files]
+    if any("://" in path for path in paths):
+        return of_parts(",".join(paths), index.fingerprint)
+    return of_files(paths)
 
 
 def population(config: Config) -> SimulationSettings:
@@ -253,7 +276,13 @@ def load(config: Config, norm: FeatureNorm | None = None) -> Data:
         _set_aside(config, train)
     if norm is None:
         norm = fit_feature_norm(train.events(MOST_MUONS).muons, config.feature_norm)
-    return Data(train, numbers, val, norm)
+    return Data(train, numbers, val, norm, fingerprint(index))
+
+
+def load_unseen(config: Config) -> Unseen:
+    """Returns all events of --data."""
+    index = checked(config, cache(config))
+    return Unseen(events_of(config, config.sources), fingerprint(index))
 
 
 def _set_aside(config: Config, train: MuonBatches) -> None:

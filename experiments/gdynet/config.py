@@ -22,13 +22,14 @@ class Config(RunConfig):
     """Everything that a run of the graph dynamical network depends on."""
 
     EXPERIMENT = "gdynet"
-    MODES: ClassVar = ("train", "evaluate", "predict", "simulate", "prepare", "export")
     PATHS: ClassVar = (
         *RunConfig.PATHS,
         "train_fnames",
         "val_fnames",
         "test_fnames",
     )
+    DATA: ClassVar = ("data", "test_fnames")
+    PREDICTED: ClassVar = ("data", "test_fnames", "trajectory")
     RENAMED: ClassVar = {
         "output_dir": "--workdir",
         "config": "--flagfile",

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 import sys
 import warnings
 from typing import Any
@@ -12,7 +13,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.gdynet.config import Config
-from jaxphys.gdynet.data import prepare
+from jaxphys.data.files import read_json, write_json
+from jaxphys.data.fingerprint import Fingerprint, of_files
+from jaxphys.gdynet.data import directions, prepare, trajectories
 from jaxphys.gdynet.data.dataset import (
     Pairs,
     Trajectories,
@@ -23,6 +26,7 @@ from jaxphys.gdynet.data.dataset import (
 from jaxphys.gdynet.simulation import cases, simulation
 
 ABOUT = "case.json"  # what is known exactly of simulated data
+MADE_FROM = "made_from.json"  # the flags and the file that a case was made from
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,21 +50,26 @@ class Parts:
       train, val, test: what weights are made from, what chooses the best epoch, and
         what takes no part.
       exact: `simulation.Case.describe()` of simulated or recorded cases, else empty.
+      fingerprint: of the files, or of the recorded case that they were made from.
+      unseen: nothing of it trained the run; train, val and test are all pairs.
     """
 
     train: Part
     val: Part
     test: Part
     exact: dict[str, Any]
+    fingerprint: Fingerprint
+    unseen: bool = False
 
 
-def load(config: Config) -> Parts:
+def load(config: Config, known: object = None) -> Parts:
     """Opens, checks and splits the data that the flags name; simulates it if none is.
 
     Raises:
       FileNotFoundError: names everything that is missing.
       ValueError: names file, first offending place and value.
     """
+    del known
     if config.train_fnames:
         names = (config.train_fnames, config.val_fnames)
         train, val = (open_checked(n, config.ferro, config.cutoff) for n in names)
@@ -70,11 +79,12 @@ def load(config: Config) -> Parts:
         check_alike(train, val, test)
         first = Part(train, all_pairs(train, config.tau, config.stride))
         rest = [Part(found, all_pairs(found, config.tau)) for found in (val, test)]
-        return Parts(first, rest[0], rest[1], {})
-    place = place_of(config)
-    trajectories = open_checked(place, config.ferro, config.cutoff)
+        named = (*config.train_fnames, *config.val_fnames, *config.test_fnames)
+        return Parts(first, rest[0], rest[1], {}, of_files(named))
+    place = place_of(config, pathlib.Path(config.workdir) / "data")
+    opened = open_checked(place, config.ferro, config.cutoff)
     blocks = split_blocks(
-        trajectories,
+        opened,
         config.split,
         config.tau,
         block=config.split_block,
@@ -82,14 +92,34 @@ def load(config: Config) -> Parts:
     )
     strides = (config.stride, 1, 1)
     train, val, test = (
-        Part(trajectories, Pairs(found, config.tau, stride))
+        Part(opened, Pairs(found, config.tau, stride))
         for found, stride in zip(
             (blocks[0], blocks[1], blocks[-1]), strides, strict=True
         )
     )
-    known = place / ABOUT if place.is_dir() else None
-    exact = json.loads(known.read_text()) if known and known.is_file() else {}
-    return Parts(train, val, test, exact)
+    return Parts(train, val, test, exact_of(place), of_files([config.data or place]))
+
+
+def load_unseen(config: Config) -> Parts:
+    """Returns all pairs of --data, or of --test_fnames, as data to test on."""
+    if config.data:
+        source = of_files([config.data])
+        # beside the data of the run, which may be a case too
+        folder = pathlib.Path(config.workdir) / f"data-{source.digest[:12]}"
+        place = place_of(config, folder)
+        found, exact = open_checked(place, config.ferro, config.cutoff), exact_of(place)
+    else:
+        source = of_files(config.test_fnames)
+        found = open_checked(config.test_fnames, config.ferro, config.cutoff)
+        exact = {}
+    part = Part(found, all_pairs(found, config.tau))
+    return Parts(part, part, part, exact, source, unseen=True)
+
+
+def exact_of(place: pathlib.Path) -> dict[str, Any]:
+    """Returns what is known exactly of the data in a folder; empty: nothing."""
+    about = place / ABOUT
+    return read_json(about) if place.is_dir() and about.is_file() else {}
 
 
 def check_alike(*sets: Trajectories) -> None:
@@ -125,17 +155,36 @@ def open_checked(places: Any, ferro: bool, cutoff: float = 0.0) -> Trajectories:
     return opened
 
 
-def place_of(config: Config) -> pathlib.Path:
-    """Returns the folder or archive of --data; makes the folder of a case first."""
+def place_of(config: Config, folder: pathlib.Path) -> pathlib.Path:
+    """Returns the folder or archive of --data.
+
+    Args:
+      config: the flags.
+      folder: receives the frames of a case, simulated or recorded; made again when
+        it holds those of other flags.
+    """
     source = pathlib.Path(config.data) if config.data else None
     if source is not None and not cases.is_case(source):
         return source
-    folder = pathlib.Path(config.workdir) / "data"
-    if jax.process_index() == 0 and not (folder / ABOUT).is_file():
+    wanted = request_of(config, source)
+    made = folder / MADE_FROM
+    if jax.process_index() == 0 and not (made.is_file() and read_json(made) == wanted):
+        shutil.rmtree(folder, ignore_errors=True)
         write_case(config, folder, source)
+        write_json(made, wanted)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("data")
     return folder
+
+
+def request_of(config: Config, source: pathlib.Path | None) -> dict[str, Any]:
+    """Returns what the frames of a case depend on."""
+    if source is None:
+        names = ("case", "data_seed", "trajectories", "frames", "barrier")
+        return {name: getattr(config, name) for name in names}
+    names = ("trajectories", "frame_step", "n_nbrs")
+    asked = {name: getattr(config, name) for name in names}
+    return {"source": of_files([source]).digest, **asked}
 
 
 def write_case(
@@ -161,3 +210,33 @@ def write_case(
         )
     prepare.write_folder(folder, case.arrays)
     (folder / ABOUT).write_text(json.dumps(case.describe(), indent=2) + "\n")
+
+
+def prepare_trajectory(config: Config, folder: pathlib.Path) -> pathlib.Path:
+    """Converts the file --trajectory to a folder of frames with neighbours."""
+    path = pathlib.Path(config.trajectory)
+    if path.suffix == ".npz":
+        source, targets = trajectories.open_npz_frames(path)
+    else:
+        source = trajectories.open_trajectory(path, config.topology)
+        if not config.target:
+            raise ValueError("--target: needed, the atoms whose states are wanted")
+        targets = None
+    if config.target:
+        select = getattr(source, "select", None)
+        targets = trajectories.parse_targets(config.target, source.atom_types, select)
+    recipe = prepare.Recipe(
+        n_nbrs=config.n_nbrs,
+        radius=config.search_radius(),
+        backend=config.backend,
+        pbc=config.pbc,
+        directions=directions.parse_directions(config.directions),
+    )
+    return prepare.prepare(
+        source,
+        np.asarray(targets),
+        folder,
+        recipe,
+        workers=config.workers,
+        progress=True,
+    )

@@ -27,9 +27,9 @@ WARNINGS_FILE = "warnings.json"
 BEST = {"val_vamp2": ("val_vamp2_full", "max"), "val_loss": ("val_loss_avg", "min")}
 
 
-def make_lobes(config: Config, part: Part) -> step.Lobes:
-    """Returns the networks that the flags describe, for the atoms of the data."""
-    model = GDyNet(
+def make_model(config: Config) -> GDyNet:
+    """Returns the network of a lobe that the flags describe."""
+    return GDyNet(
         atom_fea_len=config.atom_fea_len,
         n_conv=config.n_conv,
         state_len=config.state_len,
@@ -43,8 +43,12 @@ def make_lobes(config: Config, part: Part) -> step.Lobes:
         remat=config.remat,
         dtype=compute_dtype(config) if config.precision == "bfloat16" else None,
     )
+
+
+def make_lobes(config: Config, part: Part) -> step.Lobes:
+    """Returns the networks for the atoms of the data."""
     return step.Lobes(
-        model,
+        make_model(config),
         np.asarray(part.trajectories.atom_types),
         np.asarray(part.trajectories.target_index),
         config.lobes,

@@ -14,7 +14,6 @@ class Config(RunConfig):
     """Everything that a run of the anomaly detector depends on."""
 
     EXPERIMENT = "hidden_vertex"
-    MODES: ClassVar = ("train", "evaluate", "predict", "simulate", "prepare", "export")
     PATHS: ClassVar = (*RunConfig.PATHS, "prepared", "extra_data")
     RENAMED: ClassVar = {
         "h5_path": "--data",

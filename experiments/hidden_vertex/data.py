@@ -3,12 +3,14 @@
 import dataclasses
 import pathlib
 import sys
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.hidden_vertex.config import Config
+from jaxphys.data.fingerprint import Fingerprint, of_parts
 from jaxphys.hidden_vertex.data.prepare import prepare
 from jaxphys.hidden_vertex.data.readers import open_source
 from jaxphys.hidden_vertex.data.reading import Reading
@@ -20,6 +22,7 @@ from jaxphys.hidden_vertex.data.splits import (
 )
 from jaxphys.hidden_vertex.data.store import (
     Store,
+    check_scale,
     check_store,
     feature_statistics,
     open_store,
@@ -41,7 +44,106 @@ def default_data() -> pathlib.Path:
     return simulation.sample_path()
 
 
-def load(
+@dataclasses.dataclass(frozen=True, eq=False)
+class Events:
+    """The events of a run.
+
+    Attributes:
+      store: holds them.
+      parts: positions of the events of each part; None: all are unseen.
+    """
+
+    store: Store
+    parts: Split | None
+
+    @property
+    def train(self) -> np.ndarray:
+        """Positions of the training events; none of unseen ones."""
+        return np.zeros(0, int) if self.parts is None else self.parts.train
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Of the particles and labels, whatever file they were read from."""
+        particles = self.store.meta.get("sha256", {}).get("x", "")
+        return of_parts(str(self.store.folder), self.store.fingerprint, particles)
+
+
+def load(config: Config, known: Network | None = None) -> Events:
+    """Returns the labelled events of a run, prepared if they are not, in parts.
+
+    Raises:
+      ValueError: bad data, or a part would be empty.
+    """
+    del known
+    network = config.network()
+    store = open_events(config, network, config.data, folder=config.prepared)
+    parts = split(config, network, store)
+    check_sizes(config, store, parts)
+    statistics = feature_statistics(store, parts.train)
+    check_scale(float(statistics["max"][0]), config.allow_unscaled)
+    print_features(statistics)
+    return Events(store, parts)
+
+
+def load_unseen(config: Config) -> Events:
+    """Returns all events of --data, which may have no labels."""
+    network = config.network()
+    return Events(
+        open_events(config, network, config.data, allow_unlabelled=True), None
+    )
+
+
+def check_sizes(config: Config, store: Store, parts: Split) -> None:
+    """Refuses events above --chamfer_max_nodes where all particles are compared.
+
+    Raises:
+      ValueError: names the event and the flag.
+    """
+    if config.loss != "chamfer" or config.model != "node":
+        return
+    positions = np.concatenate([parts.train, parts.val, parts.test])
+    sizes = store.sizes[positions]
+    worst = int(sizes.argmax())
+    if sizes[worst] > config.chamfer_max_nodes:
+        raise ValueError(
+            f"{store.folder}: event {store.event_id[positions[worst]]} has "
+            f"{sizes[worst]} particles, --chamfer_max_nodes={config.chamfer_max_nodes}"
+        )
+
+
+def print_features(statistics: Mapping[str, np.ndarray]) -> None:
+    """Prints mean, standard deviation and mean square of the features."""
+    mean = ", ".join(f"{v:.4f}" for v in statistics["mean"])
+    std = ", ".join(f"{v:.4f}" for v in statistics["std"])
+    print(
+        f"features (log pT, eta, phi): mean {mean}; std {std}; mean square "
+        f"{float(statistics['mean_square']):.3f}",
+        file=sys.stderr,
+    )
+
+
+def prepare_store(config: Config, folder: str) -> None:
+    """Converts --data to a store and says what is in it."""
+    store = prepare(
+        config.data,
+        folder,
+        reading(config).recipe(
+            config.contents or (config.network().sees,), read_rows=config.read_rows
+        ),
+        subset_size=config.subset_size or config.scan_limit,
+        workers=config.workers,
+        progress=True,
+        allow_unscaled=config.allow_unscaled,
+    )
+    seen = store.meta["statistics"]["all"]
+    print_features({name: np.asarray(value) for name, value in seen.items()})
+    print(
+        f"{store.folder}: {len(store)} events, labels {store.label_counts}; "
+        f"{store.meta['empty_events']} rows without particles left out"
+    )
+
+
+def open_events(
     config: Config,
     network: Network,
     path: str = "",

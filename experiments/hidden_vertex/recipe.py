@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from experiments.hidden_vertex import data
 from experiments.hidden_vertex.config import Config
@@ -138,21 +137,3 @@ def announce(config: Config, progress: Progress, entry: Mapping[str, Any]) -> st
     if entry.get("input_wait", 0.0) > 0.2 and progress.round > 1:
         line += "\nwarning: over a fifth of the time is spent waiting for events"
     return line
-
-
-def check_sizes(config: Config, store: Store, parts: Split) -> None:
-    """Refuses events above --chamfer_max_nodes where all particles are compared.
-
-    Raises:
-      ValueError: names the event and the flag.
-    """
-    if config.loss != "chamfer" or config.model != "node":
-        return
-    positions = np.concatenate([parts.train, parts.val, parts.test])
-    sizes = store.sizes[positions]
-    worst = int(sizes.argmax())
-    if sizes[worst] > config.chamfer_max_nodes:
-        raise ValueError(
-            f"{store.folder}: event {store.event_id[positions[worst]]} has "
-            f"{sizes[worst]} particles, --chamfer_max_nodes={config.chamfer_max_nodes}"
-        )

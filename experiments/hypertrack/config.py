@@ -19,13 +19,12 @@ class Config(RunConfig):
     """Everything that a run of the track finder depends on."""
 
     EXPERIMENT = "hypertrack"
-    MODES: ClassVar = (
-        "train", "evaluate", "predict", "voxels", "simulate", "prepare", "export",
-    )  # fmt: skip
+    MODES: ClassVar = (*RunConfig.MODES, "voxels")
     WITHOUT_RUN: ClassVar = (*RunConfig.WITHOUT_RUN, "voxels")
     PATHS: ClassVar = (
         *RunConfig.PATHS, "voxdyn", "voxel_data", "val_data", "extra_data", "compare",
     )  # fmt: skip
+    DATA: ClassVar = ("data", "val_data")
     RENAMED: ClassVar = {
         "path": "--data",
         "epoch": "--resume",

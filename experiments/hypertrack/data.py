@@ -5,15 +5,16 @@ import pathlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.hypertrack.config import Config
+from jaxphys.config import read_flagfile
+from jaxphys.data.fingerprint import Fingerprint, of_files, of_parts
 from jaxphys.hypertrack.analysis.edge_metrics import (
-    candidate_counts,
-    mean_rates,
     num_hyper_pairs,
 )
 from jaxphys.hypertrack.batches.graph_batches import GraphBatches, buckets_for
@@ -23,6 +24,7 @@ from jaxphys.hypertrack.data.event_source import (
     EventSource,
     describe_ids,
     open_events,
+    sample_prefix,
     select_events,
 )
 from jaxphys.hypertrack.data.reduction import reduce
@@ -37,7 +39,9 @@ from jaxphys.hypertrack.model.voxels import (
     write_voxels,
 )
 from jaxphys.hypertrack.physics.events import Event
+from jaxphys.training.app import CONFIG_FILE
 
+SAMPLE = "the sample of the package"
 _SIZED_GRAPHS = 512  # graphs or events that are looked at
 
 
@@ -81,10 +85,72 @@ class Parts:
     val: Chosen
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Data:
+    """The data of a run.
+
+    Attributes:
+      parts: its events.
+      voxels: that make candidate edges; None where nothing is trained.
+      fingerprint: of the files.
+      unseen: the validation events are data that the run has never seen.
+    """
+
+    parts: Parts
+    voxels: VoxelModel | None
+    fingerprint: Fingerprint
+    unseen: bool = False
+
+
+def load(config: Config, known: object = None) -> Data:
+    """Returns the events of a run, and its voxels, trained first if there are none."""
+    del known
+    parts = choose(config)
+    return Data(parts, voxels_of(config, parts), fingerprint(config))
+
+
+def load_unseen(config: Config) -> Data:
+    """Returns the events of a run with those of --data or --val_data to evaluate.
+
+    All of them, unless ranges are given with them. Their fingerprint is that of the
+    run if some of them trained it.
+    """
+    own = cast(Config, read_flagfile(Config, f"{config.workdir}/{CONFIG_FILE}"))
+    place = config.data if config.data != own.data else config.val_data or config.data
+    names = ("event_val_start", "event_val_end")
+    new = any(getattr(config, name) != getattr(own, name) for name in names)
+    starts, ends = (getattr(config, name) if new else () for name in names)
+    parts = dataclasses.replace(choose(own), val=_select(place, starts, ends))
+    source = fingerprint(own)
+    if not any(
+        _shared(place, parts.val, other) for other in (parts.train, *parts.voxels)
+    ):
+        ids = describe_ids(parts.val.event_ids)
+        source = of_parts(
+            f"{place} ({ids})", of_files([place or sample_prefix()]).digest
+        )
+    return Data(parts, None, source, unseen=True)
+
+
+def _shared(place: str, events: Chosen, other: Chosen) -> bool:
+    """Returns whether events of a place are among others, wherever these lie."""
+    if not len(np.intersect1d(events.event_ids, other.event_ids)):
+        return False
+    own = "" if other.name == SAMPLE else other.name
+    return of_files([place or sample_prefix()]).same(of_files([own or sample_prefix()]))
+
+
+def fingerprint(config: Config) -> Fingerprint:
+    """Returns that of all files that the flags name."""
+    named = (config.data, config.val_data, *config.voxel_data, config.voxdyn)
+    places = [place for place in named if place]
+    return of_files(places or [sample_prefix()])
+
+
 def _select(path: str, starts: Sequence[int], ends: Sequence[int]) -> Chosen:
     source = open_events(path, need_truth=True)
     ids = select_events(source.event_ids, tuple(starts), tuple(ends))
-    return Chosen(source, np.asarray(ids), path or "the sample of the package")
+    return Chosen(source, np.asarray(ids), path or SAMPLE)
 
 
 def choose(config: Config) -> Parts:
@@ -332,22 +398,3 @@ def _reduced_events(
             draw = (config.eval_rfactor, config.noise_ratio, rng, config.reduce)
             event = reduce(event, *draw)
         yield event
-
-
-def describe_voxels(config: Config, events: Chosen, model: VoxelModel) -> str:
-    """Returns how well voxels hold the true pairs of validation events, in one line."""
-    some = reported_events(config, events)
-    found = mean_rates(
-        candidate_counts(model, event, config.cricket_compat) for event in some
-    )
-
-    def text(value: tuple[float, float], form: str) -> str:
-        error = f" +- {value[1]:{form}}" if np.isfinite(value[1]) else ""
-        return f"{value[0]:{form}}{error}"
-
-    return (
-        f"{model.num_cells} cells, {model.node2node}, augment {model.augment}: density "
-        f"{model.density:.5f}, TPR {text(found.tpr, '.4f')}, FPR "
-        f"{text(found.fpr, '.5f')}, purity {text(found.purity, '.4f')}, edges "
-        f"{text(found.edges, ',.0f')} ({found.events} validation events)"
-    )

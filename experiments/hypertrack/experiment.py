@@ -1,30 +1,115 @@
-"""From a trained run to its report: every clustering on the same events."""
+"""HyperTrack for the modes: what it reads, learns and shows."""
 
+import dataclasses
 import functools
 import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
 
 from experiments.hypertrack import data
 from experiments.hypertrack.config import Config
+from experiments.hypertrack.recipe import BEST, make_task, settings_of
 from jaxphys.config import to_flagfile
 from jaxphys.hypertrack.analysis import results
+from jaxphys.hypertrack.analysis.edge_metrics import candidate_counts, mean_rates
+from jaxphys.hypertrack.data import prepare as preparation
+from jaxphys.hypertrack.data.event_source import open_events
+from jaxphys.hypertrack.inference import export as exports
 from jaxphys.hypertrack.inference import predict as prediction
+from jaxphys.hypertrack.model.voxels import VoxelModel
 from jaxphys.hypertrack.report.page import in_words, speed_of, write_report
-from jaxphys.training import app
+from jaxphys.hypertrack.simulation import simulation
+from jaxphys.hypertrack.training import step
+from jaxphys.hypertrack.training.objective import Settings
+from jaxphys.report import Column
+from jaxphys.training import app, modes
+from jaxphys.training.task import Task
 from jaxphys.training.writer import read_metrics
 
 # events that tune: at least so many, and more until there are enough tracks
 _TUNING_EVENTS, _TUNING_TRACKS = 3, 500
 
 
-def report_run(config: Config, session: app.Session, parts: data.Parts) -> None:
+class Record(NamedTuple):
+    """What a run saves: nets and losses, clustering, voxels."""
+
+    settings: Settings
+    voxels: VoxelModel | None
+
+
+def start(config: Config) -> modes.Start | None:
+    """Returns the variables of --init_from, with running statistics.
+
+    Raises:
+      ValueError: they are variables of other nets.
+    """
+    if not config.init_from:
+        return None
+    found = prediction.load(config.init_from, "last").tracker
+    settings = settings_of(config)
+    mine = {"net": type(settings.net).__name__, **_fields(settings.net)}
+    theirs = {"net": type(found.net).__name__, **_fields(found.net)}
+    modes.check_alike(config.init_from, mine, theirs)
+    variables = prediction.load_variables(config.init_from)
+    wanted = jax.eval_shape(
+        lambda key: step.initial_variables(key, settings), jax.random.key(0)
+    )
+    shapes = [jax.tree.map(lambda x: x.shape, tree) for tree in (wanted, variables)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"--init_from={config.init_from}: transformer of another size")
+    return modes.Start(None, variables)
+
+
+def _fields(net: Any) -> dict[str, Any]:
+    return {
+        field.name: getattr(net, field.name)
+        for field in dataclasses.fields(net)
+        if field.name not in ("parent", "name", "dtype", "remat")
+    }
+
+
+def make(config: Config, found: data.Data, record: Record, params: Any) -> Task:
+    """Returns the task, with graphs of the events."""
+    del record
+    if found.voxels is None:
+        raise ValueError("--data: nothing to train on")
+    train_data = data.train_batches(config, found.parts.train, found.voxels)
+    val_data = data.val_batches(config, found.parts.val, found.voxels)
+    print(f"buckets: {train_data.buckets}", file=sys.stderr)
+    return make_task(config, train_data, val_data, params)
+
+
+def save(folder: pathlib.Path, record: Record, config: Config) -> None:
+    """Writes the record of a run."""
+    prediction.save_network(
+        folder,
+        record.settings.net,
+        record.settings.transformer if config.trains_transformer else None,
+        config.clustering(),
+        config.cluster,
+        record.voxels,
+        seed=config.seed,
+    )
+
+
+def report(
+    config: Config, session: app.Session, found: data.Data, history: list
+) -> None:
     """Reconstructs the validation events of a run and writes its report.
 
     Args:
       config: the flags.
       session: of this call.
-      parts: events; those that validate are reported, those of the training tune the
+      found: events; those that validate are reported, those of the training tune the
         simple clusterings.
+      history: of the run's evaluations.
     """
+    del history  # the log has times too
+    parts = found.parts
     predictor = prediction.load(config.workdir, settings=config.clustering())
     tracker = predictor.tracker
     events = data.reported_events(config, parts.val)
@@ -58,7 +143,7 @@ def report_run(config: Config, session: app.Session, parts: data.Parts) -> None:
         whole = parts.val.source.read(largest)
         costs = [] if not result.main else results.costs_of(tracker, result, whole)
     folder = pathlib.Path(config.output or f"{config.workdir}/report")
-    history = read_metrics(config.workdir)
+    log = read_metrics(config.workdir)
     numbers = write_report(
         folder,
         result=result,
@@ -66,9 +151,9 @@ def report_run(config: Config, session: app.Session, parts: data.Parts) -> None:
         compared=compared,
         costs=costs,
         voxels=tracker.voxels,
-        history=history,
+        history=log,
         joint_step=predictor.metadata["joint_step"],
-        speed=speed_of(history),
+        speed=speed_of(log),
         threshold=config.edge_threshold,
         hits_max=config.hits_max,
         source=_source(config, parts.val, len(events)),
@@ -89,3 +174,127 @@ def _source(config: Config, events: data.Chosen, count: int) -> str:
     if config.noise_ratio >= 0:
         noise = f"{100 * config.noise_ratio:g}% noise"
     return f"{count} validation events of {events.name}, {part}, {noise}"
+
+
+def predict(config: Config, session: app.Session, output: str) -> None:
+    """Writes the tracks of the events in --data to Parquet."""
+    predictor = prediction.load(
+        config.workdir,
+        cluster=config.cluster if session.given("cluster") else "",
+        settings=config.clustering(),
+    )
+    options = config.simple_options(predictor.tracker.algorithm)
+    tracker = dataclasses.replace(predictor.tracker, options=options)
+    predictor = dataclasses.replace(predictor, tracker=tracker)
+    ranges = config.predict_start, config.predict_end
+    found = predictor.predict(config.data, *ranges, seed=config.seed)
+    count = prediction.write_tracks(output, found, config.per_hit)
+    print(f"tracks of {count} events in {output}")
+
+
+def voxels(config: Config, session: app.Session) -> None:
+    """Trains voxels for every --ncell and writes --output<ncell>.npz with a table."""
+    del session
+    modes.required(config, "output", "the prefix of the files to write")
+    parts = data.choose(config)
+    stem = pathlib.Path(config.output)
+    for ncell in config.ncell:
+        path = stem.with_name(f"{stem.name}-{ncell}.npz")
+        model = data.make_voxels(config, parts.voxels, ncell, path)
+        print(f"{path}: {describe_voxels(config, parts.val, model)}")
+
+
+def describe_voxels(config: Config, events: data.Chosen, model: VoxelModel) -> str:
+    """Returns how well voxels hold the true pairs of validation events, in one line."""
+    some = data.reported_events(config, events)
+    found = mean_rates(
+        candidate_counts(model, event, config.cricket_compat) for event in some
+    )
+
+    def text(value: tuple[float, float], form: str) -> str:
+        error = f" +- {value[1]:{form}}" if np.isfinite(value[1]) else ""
+        return f"{value[0]:{form}}{error}"
+
+    return (
+        f"{model.num_cells} cells, {model.node2node}, augment {model.augment}: density "
+        f"{model.density:.5f}, TPR {text(found.tpr, '.4f')}, FPR "
+        f"{text(found.fpr, '.5f')}, purity {text(found.purity, '.4f')}, edges "
+        f"{text(found.edges, ',.0f')} ({found.events} validation events)"
+    )
+
+
+def simulate(config: Config, session: app.Session) -> None:
+    """Writes simulated events as compact Parquet; needs the extra events."""
+    del session
+    modes.required(config, "output", "the prefix of the files to write")
+    prefix = simulation.simulate(
+        config.output,
+        config.n_events,
+        config.mu,
+        config.seed,
+        config.first_event_id,
+        max(config.workers, 1),
+        progress=True,
+    )
+    print(prefix)
+
+
+def prepare(config: Config, session: app.Session) -> None:
+    """Converts a folder of TrackML CSV files; --check_only reads and keeps nothing."""
+    del session
+    modes.required(config, "data", "the folder of the CSV files")
+    if not config.check_only:
+        modes.required(config, "output", "the prefix of the files to write")
+    source = open_events(config.data)
+    if config.check_only:
+        found = preparation.check(source)
+        print(
+            f"{found.num_events} events, {found.num_hits} hits, "
+            f"{found.num_particles} particles"
+        )
+        if found.problems:
+            text = "\n".join(f"  event {n}: {t}" for n, t in found.problems.items())
+            raise ValueError(f"{config.data}:\n{text}")
+        return
+    preparation.prepare(source, config.output, workers=max(config.workers, 1))
+    print(config.output)
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
+    names = ("auc_without_self", "efficiency", "purity")
+    return {name: found["headline"][name] for name in names}
+
+
+def _words(mean: Mapping[str, float], std: Mapping[str, float], members) -> str:
+    del members
+    return f"efficiency {mean['efficiency']:.4f} +- {std['efficiency']:.2g}"
+
+
+EXPERIMENT = modes.Experiment(
+    config=Config,
+    best=lambda config: BEST,
+    load=data.load,
+    load_unseen=data.load_unseen,
+    describe=lambda config, found, known: Record(settings_of(config), found.voxels),
+    save=save,
+    make_task=make,
+    rounds=lambda config: -(-config.iterations // config.round_iterations),
+    start=start,
+    report=report,
+    needs="the events to reconstruct",
+    prediction="tracks.parquet",
+    predict=predict,
+    export=lambda config, folder: exports.write(folder, config.workdir),
+    simulate=simulate,
+    prepare=prepare,
+    ensemble=modes.Ensemble(
+        columns={
+            "auc_without_self": Column("AUC without self edges"),
+            "efficiency": Column("efficiency"),
+            "purity": Column("purity"),
+        },
+        read=_numbers,
+        words=_words,
+    ),
+    more={"voxels": voxels},
+)

@@ -20,7 +20,6 @@ class Config(RunConfig):
     """Everything that a run of the track extrapolator depends on."""
 
     EXPERIMENT = "track_extrapolator"
-    MODES: ClassVar = ("train", "evaluate", "predict", "simulate", "prepare", "export")
     PATHS: ClassVar = (
         *RunConfig.PATHS,
         "train_pairs",

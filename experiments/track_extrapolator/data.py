@@ -11,6 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.track_extrapolator.config import Config
+from jaxphys.data.fingerprint import UNKNOWN, Fingerprint, of_files
 from jaxphys.track_extrapolator import simulation
 from jaxphys.track_extrapolator.data import dataset_files
 from jaxphys.track_extrapolator.data.dataset_files import TrackSet
@@ -31,12 +32,14 @@ class Splits:
       val: tracks that choose learning rates and the best weights.
       test: tracks for the report.
       failed: tracks of train and val that were left out because the truth failed.
+      fingerprint: of where they come from.
     """
 
     train: TrackSet
     val: TrackSet
     test: TrackSet
     failed: int
+    fingerprint: Fingerprint = UNKNOWN
 
 
 def truth_field(config: Config) -> Field | None:
@@ -132,14 +135,37 @@ def _warn_of_leaving(field: Field, tracks: TrackSet) -> None:
         )
 
 
-def load(config: Config) -> TrackSet:
-    """Returns the tracks that the flags name; none named: simulates them first."""
+def load(config: Config, known: object = None) -> Splits:
+    """Returns the tracks of a run in three parts; none named: simulates them first."""
+    del known
     if config.train_pairs:
-        return dataset_files.read_pairs(config.train_pairs)
-    if not config.data:
-        folder = pathlib.Path(config.workdir) / "data"
-        simulate(config, folder)
-        return dataset_files.read_dataset(folder, config.dataset)
+        tracks = dataset_files.read_pairs(config.train_pairs)
+        return _known(config, tracks, config.train_pairs)
+    if config.data:
+        return _known(config, read(config), config.data)
+    folder = pathlib.Path(config.workdir) / "data"
+    simulate(config, folder)
+    tracks = dataset_files.read_dataset(folder, config.dataset)
+    return _known(config, tracks, folder)
+
+
+def _known(config: Config, tracks: TrackSet, place: str | pathlib.Path) -> Splits:
+    return dataclasses.replace(split(config, tracks), fingerprint=of_files([place]))
+
+
+def load_unseen(config: Config) -> Splits:
+    """Returns all tracks of --data to test on."""
+    tracks = read(config)
+    none = tracks.rows(np.zeros(0, int))
+    return Splits(none, none, tracks, 0, of_files([config.data]))
+
+
+def read(config: Config) -> TrackSet:
+    """Returns all tracks of --data.
+
+    Raises:
+      ValueError: there is no such file, or it is none of tracks.
+    """
     path = pathlib.Path(config.data)
     if path.suffix == ".npz":
         return dataset_files.read_pairs(path)
@@ -207,16 +233,23 @@ class Preparation:
     stats: Mapping[str, np.ndarray]
 
     @classmethod
-    def fit(cls, config: Config, train: TrackSet) -> "Preparation":
-        """Computes the statistics of the training tracks."""
+    def fit(
+        cls,
+        config: Config,
+        train: TrackSet,
+        stats: Mapping[str, np.ndarray] | None = None,
+    ) -> "Preparation":
+        """Takes given statistics, or computes those of the training tracks."""
         field = approximate_field(config)
+        if stats is not None:
+            return cls(config, field, stats)
         empty = cls(config, field, {})
         inputs = statistics(empty._inputs(train))
         outputs = statistics(empty._targets(train))
-        stats: dict[str, np.ndarray] = dict(
-            zip(STATS, (*inputs, *outputs), strict=True)
+        values = (*inputs, *outputs)
+        return cls(
+            config, field, {str(n): v for n, v in zip(STATS, values, strict=True)}
         )
-        return cls(config, field, stats)
 
     def _inputs(self, tracks: TrackSet) -> np.ndarray:
         with jax.enable_x64(True):

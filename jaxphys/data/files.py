@@ -30,3 +30,15 @@ def write_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
     with replace_file(path, "w") as file:
         json.dump(content, file, indent=2)
         file.write("\n")
+
+
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+    """Reads what `write_json` wrote.
+
+    Raises:
+      ValueError: it is no JSON, naming the file.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged: {error}") from error

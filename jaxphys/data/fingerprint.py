@@ -2,11 +2,9 @@
 
 import dataclasses
 import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 _PIECES, _PIECE = 32, 2**20  # sampled of a source, bytes of each
 _ENDS = 4096  # bytes at both ends of every file
@@ -17,7 +15,7 @@ class Fingerprint:
     """Tells data apart; that of a moved folder is equal.
 
     Attributes:
-      digest: of names, sizes and samples of the contents, or of settings.
+      digest: of names, sizes and samples of the contents.
       source: what it was taken of, in words, for messages.
     """
 
@@ -29,16 +27,7 @@ class Fingerprint:
         return self.digest == other.digest
 
 
-def of_settings(kind: str, settings: Mapping[str, Any]) -> Fingerprint:
-    """Returns the fingerprint of data that settings define.
-
-    Args:
-      kind: what is made, in words.
-      settings: all that it depends on, for JSON.
-    """
-    text = json.dumps([kind, settings], sort_keys=True)
-    words = ", ".join(f"{name} {value}" for name, value in settings.items())
-    return Fingerprint(_hex(text.encode()), f"{kind} ({words})")
+UNKNOWN = Fingerprint("", "unknown data")
 
 
 def of_parts(source: str, *parts: str) -> Fingerprint:
@@ -56,6 +45,7 @@ def of_files(places: Iterable[str | os.PathLike]) -> Fingerprint:
       ValueError: nothing lies at a place.
     """
     places = [str(place) for place in places]
+    pieces = max(_PIECES // max(len(places) // 8, 1), 1)  # of many files few of each
     found = hashlib.sha256()
     for place in places:
         files = _files_of(pathlib.Path(place))
@@ -64,7 +54,7 @@ def of_files(places: Iterable[str | os.PathLike]) -> Fingerprint:
             found.update(f"{name}\0{sizes[path]}\0".encode())
             found.update(_read(path, 0, _ENDS))
             found.update(_read(path, max(sizes[path] - _ENDS, 0), _ENDS))
-        for path, offset in _sampled(sizes):
+        for path, offset in _sampled(sizes, pieces):
             found.update(_read(path, offset, _PIECE))
     return Fingerprint(found.hexdigest(), ",".join(places))
 
@@ -82,10 +72,12 @@ def _files_of(place: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
     return [(path, path.name) for path in prefixed if path.is_file()]
 
 
-def _sampled(sizes: Mapping[pathlib.Path, int]) -> Iterable[tuple[pathlib.Path, int]]:
+def _sampled(
+    sizes: Mapping[pathlib.Path, int], pieces: int
+) -> Iterable[tuple[pathlib.Path, int]]:
     """Yields places of pieces, evenly over the files as if they were one."""
     total = sum(sizes.values())
-    step = max(total // _PIECES, _PIECE)
+    step = max(total // pieces, _PIECE)
     start = wanted = 0
     for path, size in sizes.items():
         while wanted < start + size:

@@ -35,6 +35,7 @@ _PER_CALL = (
     "plain_log",
     "traceback",
     "seeds",
+    "allow_training_data",
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import flax.struct
 import jax
+import jax.numpy as jnp
 
 from jaxphys.data.batches import Batches
 
@@ -32,6 +33,11 @@ class TrainState(flax.struct.PyTreeNode):
     params: PyTree
     opt_state: PyTree
     extra: PyTree = flax.struct.field(default_factory=dict)
+
+
+def initial_state(params: PyTree, optimizer: Any, **extra: Any) -> TrainState:
+    """Returns the state of step 0 of one network with one optimizer (of optax)."""
+    return TrainState(jnp.int32(0), params, optimizer.init(params), extra)
 
 
 @dataclasses.dataclass(frozen=True)

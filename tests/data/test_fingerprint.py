@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxphys.data import fingerprint
-from jaxphys.data.fingerprint import of_files, of_settings
+from jaxphys.data.fingerprint import of_files
 
 
 @pytest.fixture
@@ -65,10 +65,3 @@ def test_large_files_are_sampled(tmp_path, monkeypatch):
     monkeypatch.setattr(fingerprint, "_read", counted)
     of_files([path])
     assert sum(read) <= 33 * 2**20
-
-
-def test_settings_differ_by_any_value():
-    one = of_settings("simulated", {"seed": 0, "events": 10})
-    assert one.same(of_settings("simulated", {"events": 10, "seed": 0}))
-    assert not one.same(of_settings("simulated", {"seed": 1, "events": 10}))
-    assert one.source == "simulated (seed 0, events 10)"

@@ -3,21 +3,21 @@
 from absl import flags
 
 from jaxphys.config import define_flags, given_flags, parse_command_line
-from jaxphys.training import app
+from jaxphys.training import app, modes
 
 
-def run_mode(config_class, modes, *arguments):
+def run_mode(experiment, *arguments):
     """Returns the configuration of the call.
 
     Args:
-      config_class: of the experiment.
-      modes: mode -> function of (configuration, session).
+      experiment: `jaxphys.training.modes.Experiment`.
       *arguments: of the command line.
     """
     values = flags.FlagValues()
-    define_flags(config_class, values)
-    config = parse_command_line(config_class, arguments, values)
-    given = given_flags(config_class, values)
+    define_flags(experiment.config, values)
+    config = parse_command_line(experiment.config, arguments, values)
+    given = given_flags(experiment.config, values)
     config = app.resolve(config, given)
-    modes[config.mode](config, app.Session("command", frozenset(given)))
+    session = app.Session("command", frozenset(given))
+    modes.modes_of(experiment)[config.mode](config, session)
     return config

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import jaxphys
-from experiments.cr_muons import __main__ as main
 from experiments.cr_muons import data
 from experiments.cr_muons.config import Config
+from experiments.cr_muons.experiment import EXPERIMENT
 from jaxphys.cr_muons.data.event_files import read_events
 from jaxphys.cr_muons.data.index import scan
 from jaxphys.cr_muons.data.schema import row_showers
@@ -45,18 +45,10 @@ SMALL = [
     "--mesh=data:1",
 ]
 SMALL = [flag.replace("--no_", "--no") for flag in SMALL]
-MODES = {
-    "train": main.train,
-    "evaluate": main.evaluate,
-    "predict": main.predict,
-    "simulate": main.simulate,
-    "prepare": main.prepare,
-    "export": main.export,
-}
 
 
 def run(*arguments):
-    return run_mode(Config, MODES, *arguments)
+    return run_mode(EXPERIMENT, *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +106,7 @@ def test_finished_run_says_so_and_trains_nothing(trained, capsys):
 def test_other_events_are_refused_on_resume(trained, tmp_path):
     other = tmp_path / "other"
     run("--mode=simulate", *SMALL, "--data_seed=9", f"--output={other}")
-    with pytest.raises(ValueError, match="began with other events"):
+    with pytest.raises(ValueError, match="was begun with other data"):
         run(f"--workdir={trained}", f"--data={other}")
 
 

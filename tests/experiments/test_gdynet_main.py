@@ -7,8 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import jaxphys
-from experiments.gdynet import __main__ as main
-from experiments.gdynet.config import Config
+from experiments.gdynet.experiment import EXPERIMENT
 from tests.experiments.commands import run_mode
 
 SMALL = [
@@ -28,18 +27,10 @@ SMALL = [
     "--plain_log",
     "--mesh=data:1",
 ]
-MODES = {
-    "train": main.train,
-    "evaluate": main.evaluate,
-    "predict": main.predict,
-    "simulate": main.simulate,
-    "prepare": main.prepare_data,
-    "export": main.export,
-}
 
 
 def run(*arguments):
-    return run_mode(Config, MODES, *arguments)
+    return run_mode(EXPERIMENT, *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +114,7 @@ def test_schedule_that_differs_where_it_was_trained_is_refused(trained):
 def test_finished_run_says_so_and_trains_nothing(trained, capsys):
     before = (trained / "metrics.jsonl").read_text()
     run(f"--workdir={trained}")
-    assert "training already completed: 3 epochs" in capsys.readouterr().out
+    assert "the run was finished before" in capsys.readouterr().out
     assert (trained / "metrics.jsonl").read_text() == before
 
 

@@ -1,5 +1,6 @@
 """A run of the track finder from the command line to its tracks."""
 
+import dataclasses
 import json
 import re
 
@@ -7,8 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from experiments.hypertrack import __main__ as main
 from experiments.hypertrack.config import Config
+from experiments.hypertrack.experiment import EXPERIMENT
 from jaxphys.hypertrack.data.event_source import open_events, sample_prefix
 from tests.experiments.commands import run_mode
 
@@ -31,18 +32,13 @@ SMALL = [
     "--plain_log",
     "--mesh=data:1",
 ]
-MODES = {
-    "train": main.train,
-    "evaluate": main.evaluate,
-    "predict": main.predict,
-    "voxels": main.voxels,
-    "prepare": main.prepare,
-    "export": main.export,
-}
+
+
+SILENT = dataclasses.replace(EXPERIMENT, report=lambda *arguments: None)
 
 
 def run(*arguments):
-    return run_mode(Config, MODES, *arguments)
+    return run_mode(EXPERIMENT, *arguments)
 
 
 def history(folder):
@@ -54,11 +50,8 @@ def history(folder):
 def trained(tmp_path_factory):
     """A run of one iteration in each phase, without its report."""
     folder = tmp_path_factory.mktemp("run")
-    patch = pytest.MonkeyPatch()
-    patch.setattr(main, "report_run", lambda *arguments: None)
     steps = ["--iterations=2", "--round_iterations=1", "--joint_iteration=1"]
-    run(*SMALL, *steps, f"--workdir={folder}")
-    patch.undo()
+    run_mode(SILENT, *SMALL, *steps, f"--workdir={folder}")
     return folder
 
 
@@ -90,16 +83,20 @@ def test_tracks_of_events_are_written_by_any_clustering(trained, tmp_path):
             assert table.num_rows == sample.read(first).num_hits
 
 
-def test_other_events_are_evaluated_with_a_run(trained, monkeypatch):
+def test_other_events_are_evaluated_with_a_run(trained):
     reported = []
-    monkeypatch.setattr(
-        main, "report_run", lambda config, session, parts: reported.append(parts.val)
+    listening = dataclasses.replace(
+        EXPERIMENT,
+        report=lambda config, session, found, history: reported.append(found.parts.val),
     )
     other = ["--mode=evaluate", f"--workdir={trained}", f"--val_data={sample_prefix()}"]
-    run(*other)
-    run(*other, "--event_val_start=3", "--event_val_end=4")
+    with pytest.raises(ValueError, match="was trained on these data"):
+        run_mode(listening, *other)
+    run_mode(listening, *other, "--allow_training_data")
+    ranges = ["--event_val_start=44", "--event_val_end=45"]  # which trained nothing
+    run_mode(listening, *other, *ranges)
     assert len(reported[0]) == len(open_events())
-    assert reported[1].event_ids.tolist() == [3, 4]
+    assert reported[1].event_ids.tolist() == [44, 45]
     with pytest.raises(ValueError, match="event_val_end: 0 and 1 values"):
         run(*other, "--event_val_end=4")
     with pytest.raises(ValueError, match="--val_data: was '', now"):
@@ -154,26 +151,23 @@ def test_other_graphs_than_hyper_hold_no_tracks(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_stopped_in_either_phase_goes_on_to_the_same_numbers(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(main, "report_run", lambda *arguments: None)
+def test_a_run_stopped_in_either_phase_goes_on_to_the_same_numbers(tmp_path):
     steps = ["--iterations=4", "--round_iterations=1", "--joint_iteration=2"]
     common = [*SMALL, *steps, "--checkpoint_every=1 steps", "--keep_checkpoints=9"]
     straight, broken = tmp_path / "straight", tmp_path / "broken"
-    run(*common, f"--workdir={straight}")
-    run(*common, f"--workdir={broken}")
+    run_mode(SILENT, *common, f"--workdir={straight}")
+    run_mode(SILENT, *common, f"--workdir={broken}")
     for step in (1, 3):
-        run(*common, f"--resume={step}", f"--workdir={broken}")
+        run_mode(SILENT, *common, f"--resume={step}", f"--workdir={broken}")
         for one, other in zip(history(straight), history(broken), strict=True):
             for name in ("step", "phase", "train_loss", "val_auc", "val_loss"):
                 assert one[name] == other[name], (step, name)
 
 
 @pytest.mark.slow
-def test_weights_go_to_a_run_at_another_pileup(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(main, "report_run", lambda *arguments: None)
-    run(
+def test_weights_go_to_a_run_at_another_pileup(trained, tmp_path):
+    run_mode(
+        SILENT,
         *SMALL,
         "--iterations=1",
         "--round_iterations=1",

@@ -8,8 +8,8 @@ import pyarrow.parquet
 import pytest
 
 import jaxphys
-from experiments.track_extrapolator import __main__ as main
 from experiments.track_extrapolator.config import Config
+from experiments.track_extrapolator.experiment import EXPERIMENT
 from jaxphys.config import parse_command_line
 from jaxphys.track_extrapolator.inference.export import binary
 from jaxphys.training import app
@@ -28,17 +28,8 @@ SMALL = [
 ]
 
 
-MODES = {
-    "train": main.train,
-    "evaluate": main.evaluate,
-    "predict": main.predict,
-    "prepare": main.prepare,
-    "export": main.export,
-}
-
-
 def run(*arguments):
-    return run_mode(Config, MODES, *arguments)
+    return run_mode(EXPERIMENT, *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +64,17 @@ def test_evaluation_repeats_the_report_of_the_training(trained, tmp_path):
         assert before[name] == after[name]
 
 
-def test_evaluation_on_given_data_uses_all_of_it(trained, tmp_path):
-    run(
+def test_evaluation_on_given_data_uses_all_of_it(trained, tmp_path, capsys):
+    all_of_it = [
         "--mode=evaluate",
         f"--workdir={trained}",
         f"--data={trained / 'data'}",
         f"--output={tmp_path / 'all'}",
-    )
+    ]
+    with pytest.raises(ValueError, match="was trained on these data"):
+        run(*all_of_it)
+    run(*all_of_it, "--allow_training_data")
+    assert "not an unbiased figure" in capsys.readouterr().err
     content = json.loads((tmp_path / "all/track_mlp_metadata.json").read_text())
     assert content["training"]["test_samples"] == 600
 
@@ -143,7 +138,7 @@ def test_weights_of_another_run_or_file_start_a_run(trained, tmp_path):
         jaxphys.load_run(tmp_path / "b").predict(state), expected
     )
     wrong = [*still, "--model=small"]
-    with pytest.raises(ValueError, match="layers"):
+    with pytest.raises(ValueError, match="--hidden is"):
         run(*wrong, f"--workdir={tmp_path / 'c'}", f"--init_from={trained}")
 
 
@@ -208,7 +203,7 @@ def test_tracks_unlike_the_training_are_flagged_and_columns_kept(trained, tmp_pa
 def test_output_of_another_kind_is_refused(trained, tmp_path):
     path = tmp_path / "states.csv"
     path.write_text("x,y,tx,ty,qop\n1,2,0.1,0.2,1e-4\n")
-    with pytest.raises(ValueError, match=r"ends in .parquet or .csv"):
+    with pytest.raises(ValueError, match=r"expected a .parquet or .csv file"):
         run(
             "--mode=predict",
             f"--workdir={trained}",

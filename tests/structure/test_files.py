@@ -21,7 +21,7 @@ TESTED_WITH = {
 }
 FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef
 # names of modules in texts that are examples
-EXAMPLES = {"experiments.x", "experiments.toy"}
+EXAMPLES = {"experiments.x", "experiments.toy", "experiments.line"}
 
 
 def test_files_have_telling_names():

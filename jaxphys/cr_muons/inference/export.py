@@ -1,13 +1,12 @@
 """A trained generator for other programs: StableHLO, and PyTorch's state dict."""
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import export as jax_export
 
 from jaxphys.cr_muons.inference.predict import Generator
 from jaxphys.cr_muons.inference.sampling import MOST_PER_EVENT
@@ -17,8 +16,7 @@ from jaxphys.cr_muons.model.parts import rotated
 from jaxphys.cr_muons.model.torch_weights import to_state_dict
 from jaxphys.cr_muons.physics.normalise import normalise_conditions
 from jaxphys.data.files import replace_file
-
-PLATFORMS = ("cpu", "cuda")
+from jaxphys.nn.stablehlo import serialised
 
 
 def write(folder, generator: Generator) -> list[pathlib.Path]:
@@ -114,21 +112,3 @@ def muons_arguments(generator: Generator) -> list[tuple[str, str]]:
 def _networks(generator: Generator) -> tuple[Networks, dict[str, Any]]:
     params = jax.tree.map(jnp.asarray, dict(generator.params))
     return Networks(generator.settings), {"params": params}
-
-
-def serialised(program: Callable[..., Any], arguments: Sequence[tuple[str, str]]):
-    """Returns a program as bytes of StableHLO; numbers of events and muons are free.
-
-    Args:
-        program: of arrays.
-        arguments: symbolic shape and type of each.
-    """
-    scope = jax_export.SymbolicScope()
-    specs = [
-        jax.ShapeDtypeStruct(jax_export.symbolic_shape(shape, scope=scope), kind)
-        for shape, kind in arguments
-    ]
-    # a generator may have no use for the angle, which stays an argument all the same
-    compiled = jax.jit(program, keep_unused=True)
-    made = jax_export.export(compiled, platforms=PLATFORMS)(*specs)
-    return bytes(made.serialize())

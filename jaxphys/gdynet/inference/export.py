@@ -6,14 +6,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import export as jax_export
 
 from jaxphys.data.files import replace_file
 from jaxphys.gdynet.inference import predict
 from jaxphys.gdynet.model.torch_weights import variables_to_torch
 from jaxphys.gdynet.training import step
-
-PLATFORMS = ("cpu", "cuda")
+from jaxphys.nn.stablehlo import serialised
 
 
 def write(folder, workdir, weights: str = "last") -> list[pathlib.Path]:
@@ -67,10 +65,4 @@ def stablehlo(predictor: predict.Predictor) -> bytes:
     ]
     if predictor.ferro:
         shapes.append((f"f, {atoms}, 3", jnp.float32))
-    scope = jax_export.SymbolicScope()
-    specs = [
-        jax.ShapeDtypeStruct(jax_export.symbolic_shape(shape, scope=scope), kind)
-        for shape, kind in shapes
-    ]
-    made = jax_export.export(jax.jit(program(predictor)), platforms=PLATFORMS)(*specs)
-    return bytes(made.serialize())
+    return serialised(program(predictor), shapes)

@@ -225,6 +225,8 @@ def in_words(found: Mapping[str, Any], unit: str) -> str:
         words = [f"slowest timescale {slowest:.4g}{between} {unit}"]
     if found.get("slowest_exact") is not None:
         words.append(f"exact {found['slowest_exact']:.4g}")
-    words.append(f"validation VAMP-2 {found['val_vamp2']:.4f}")
+    score = next(name for name in ("val_vamp2", "test_vamp2") if name in found)
+    kind = {"val": "validation", "test": "test"}[score.split("_")[0]]
+    words.append(f"{kind} VAMP-2 {found[score]:.4f}")
     words.append(f"Chapman-Kolmogorov deviation {found['ck_deviation']:.2g}")
     return "; ".join(words)

@@ -7,15 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import export as jax_export
 
 from jaxphys.data.files import replace_file
 from jaxphys.equivalence.torch_weights import Entry, to_torch
 from jaxphys.hidden_vertex.inference.predict import Detector
 from jaxphys.hidden_vertex.model.model import node_entries, seed_entries
 from jaxphys.hidden_vertex.training.network import Network
-
-PLATFORMS = ("cpu", "cuda")
+from jaxphys.nn.stablehlo import serialised
 
 
 def write(folder, detector: Detector) -> list[pathlib.Path]:
@@ -122,10 +120,4 @@ def stablehlo(detector: Detector) -> bytes:
             arguments.append((f"n, {detector.reading.k}", int32))
         else:
             arguments += [("e", int32), ("e", int32)]
-    scope = jax_export.SymbolicScope()
-    specs = [
-        jax.ShapeDtypeStruct(jax_export.symbolic_shape(shape, scope=scope), kind)
-        for shape, kind in arguments
-    ]
-    made = jax_export.export(jax.jit(program(detector)), platforms=PLATFORMS)(*specs)
-    return bytes(made.serialize())
+    return serialised(program(detector), arguments)

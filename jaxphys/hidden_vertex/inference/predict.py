@@ -130,21 +130,6 @@ def save_network(
     write_json(pathlib.Path(workdir) / NETWORK_FILE, {**found, **facts})
 
 
-def check_same_data(workdir: str | pathlib.Path, store: Store) -> None:
-    """Refuses to go on with a run on other events than it was begun with.
-
-    Raises:
-      ValueError: names --data.
-    """
-    path = pathlib.Path(workdir) / NETWORK_FILE
-    begun = read_network(path).get("data_fingerprint") if path.is_file() else None
-    if begun is not None and begun != store.fingerprint:
-        raise ValueError(
-            f"--data={store.folder}: holds other events than the run in {workdir} was "
-            "begun with; use another --workdir (--init_from takes the weights)"
-        )
-
-
 def read_network(path: str | pathlib.Path) -> dict[str, Any]:
     """Reads what `save_network` wrote.
 
@@ -155,6 +140,18 @@ def read_network(path: str | pathlib.Path) -> dict[str, Any]:
         return json.loads(pathlib.Path(path).read_text())
     except ValueError as error:
         raise ValueError(f"{path}: damaged: {error}") from error
+
+
+def open_network(workdir: str | pathlib.Path) -> Network:
+    """Returns what a run's network is, without its weights.
+
+    Raises:
+      ValueError: there is no run.
+    """
+    path = pathlib.Path(workdir) / NETWORK_FILE
+    if not path.is_file():
+        raise ValueError(f"{workdir}: no {NETWORK_FILE}: not a run, or not begun")
+    return Network.from_json(read_network(path)["network"])
 
 
 def save_statistics(

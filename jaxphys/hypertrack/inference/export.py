@@ -2,13 +2,12 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import export as jax_export
 
 from jaxphys.data.files import replace_file
 from jaxphys.hypertrack.inference import predict
@@ -19,9 +18,7 @@ from jaxphys.hypertrack.model.torch_weights import (
     transformer_to_torch,
 )
 from jaxphys.hypertrack.model.track_net import TrackNet
-
-PLATFORMS = ("cpu", "cuda")
-Shapes = Sequence[tuple[str, Any]]
+from jaxphys.nn.stablehlo import serialised
 
 
 def write(
@@ -118,7 +115,7 @@ def transformer_program(tracker: Tracker) -> Callable[..., jax.Array]:
 def network_stablehlo(tracker: Tracker) -> bytes:
     """Returns the serialised `network_program`."""
     shapes = [("n, 3", jnp.float32), ("2, e", jnp.int32)]
-    return _serialised(network_program(tracker), shapes)
+    return serialised(network_program(tracker), shapes)
 
 
 def transformer_stablehlo(tracker: Tracker) -> bytes:
@@ -129,14 +126,4 @@ def transformer_stablehlo(tracker: Tracker) -> bytes:
         (f"b, p, {width}", jnp.float32),
         ("b, n", jnp.bool_),
     ]
-    return _serialised(transformer_program(tracker), shapes)
-
-
-def _serialised(program: Callable[..., Any], shapes: Shapes) -> bytes:
-    scope = jax_export.SymbolicScope()
-    specs = [
-        jax.ShapeDtypeStruct(jax_export.symbolic_shape(shape, scope=scope), kind)
-        for shape, kind in shapes
-    ]
-    made = jax_export.export(jax.jit(program), platforms=PLATFORMS)(*specs)
-    return bytes(made.serialize())
+    return serialised(transformer_program(tracker), shapes)

@@ -21,6 +21,18 @@ def save_description(workdir: str | pathlib.Path, surrogate: Surrogate) -> None:
     binary.write(pathlib.Path(workdir) / MODEL_FILE, surrogate)
 
 
+def read_description(workdir: str | pathlib.Path) -> Surrogate:
+    """Reads what `save_description` wrote.
+
+    Raises:
+      ValueError: there is no run.
+    """
+    path = pathlib.Path(workdir) / MODEL_FILE
+    if not path.exists():
+        raise ValueError(f"{workdir}: no {MODEL_FILE}: not a run, or not begun")
+    return binary.read(path)
+
+
 def load(workdir: str | pathlib.Path, weights: str = "best") -> Surrogate:
     """Loads the network of a run from its latest checkpoint.
 
@@ -37,9 +49,7 @@ def load(workdir: str | pathlib.Path, weights: str = "best") -> Surrogate:
     if weights not in ("best", "last"):
         raise ValueError(f"weights={weights!r}: expected best or last")
     workdir = pathlib.Path(workdir)
-    if not (workdir / MODEL_FILE).exists():
-        raise ValueError(f"{workdir}: no {MODEL_FILE}: not a run, or not begun")
-    surrogate = binary.read(workdir / MODEL_FILE)
+    surrogate = read_description(workdir)
     state, progress = Checkpointer(
         workdir / "checkpoints", read_only=True
     ).read_latest()

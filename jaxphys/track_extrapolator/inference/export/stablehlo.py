@@ -14,11 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 
+from jaxphys.nn.stablehlo import PLATFORMS, serialised
 from jaxphys.track_extrapolator.model.model import TrackMLP
 from jaxphys.track_extrapolator.model.surrogate import Surrogate, transport
 from jaxphys.track_extrapolator.physics.field import GridField
-
-PLATFORMS = ("cpu", "cuda")
 
 
 def export(
@@ -39,12 +38,8 @@ def export(
         dtype: arithmetic of the network; "float32" or "float64".
     """
     with jax.enable_x64(True):
-        (count,) = jax_export.symbolic_shape("n")
-        shape = jax.ShapeDtypeStruct((count, surrogate.n_in), jnp.float32)
-        exported = jax_export.export(
-            jax.jit(column_program(surrogate, dtype)), platforms=tuple(platforms)
-        )(shape)
-        data = bytes(exported.serialize())
+        shapes = [(f"n, {surrogate.n_in}", jnp.float32)]
+        data = serialised(column_program(surrogate, dtype), shapes, platforms)
     if path is not None:
         pathlib.Path(path).write_bytes(data)
     return data

@@ -39,7 +39,7 @@ def train(workdir, axes="", *, calls=0, split=False, rounds=ROUNDS):
     words = [str(workdir), axes, str(rounds), str(calls), str(int(split))]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.training.two_processes", *words],
+            [sys.executable, "-m", "tests.training.process.two_processes", *words],
             cwd=ROOT,
             env={**plain, "JAX_PLATFORMS": "cpu", **environment},
             stdout=subprocess.PIPE,
