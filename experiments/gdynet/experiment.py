@@ -81,6 +81,7 @@ def report_run(
         config_text=to_flagfile(config),
         command=session.command,
         timings=session.timings,
+        weights=predictor.metadata,
         model=config.model_type,
         source=_source(config),
     )

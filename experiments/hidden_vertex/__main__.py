@@ -62,10 +62,7 @@ def train(config: Config, session: app.Session) -> None:
     if result.progress.stop:
         print(f"Early stopping! {result.progress.stop}", file=sys.stderr)
     with session.stage("scores of the training events"):
-        scale = prediction.statistics_of(
-            network, result.best.params, store, parts.train
-        )
-        prediction.save_statistics(folder, scale, result.progress.step)
+        prediction.take_statistics(folder, network, result, store, parts.train)
     detector = prediction.load(folder)
     report_run(config, session, detector, store, parts, list(result.progress.history))
 

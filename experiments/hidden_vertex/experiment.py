@@ -87,6 +87,7 @@ def report_run(
         config_text=to_flagfile(config),
         command=session.command,
         timings=session.timings,
+        weights=detector.metadata,
         model=network.name,
         baselines=baseline_scores(scored.observables),
         top_k=config.top_k,

@@ -76,6 +76,7 @@ def report_run(config: Config, session: app.Session, parts: data.Parts) -> None:
         config_text=to_flagfile(config),
         command=session.command,
         timings=session.timings,
+        weights=predictor.metadata,
     )
     print(in_words(numbers["headline"]))
     print(f"report: {folder / 'report.html'} after {session.seconds():.0f} s")

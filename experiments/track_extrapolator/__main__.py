@@ -53,10 +53,7 @@ def train(config: Config, session: app.Session) -> None:
     if begun == result.progress.step and page.exists():
         print(f"the run was finished before: {page} (--mode=evaluate makes it anew)")
         return
-    weights = result.best if config.export_weights == "best" else result.last
-    surrogate = prediction.with_weights(
-        description, weights.params, step=result.progress.step
-    )
+    surrogate = prediction.load(config.workdir, config.export_weights)
     binary.write(pathlib.Path(config.workdir) / f"{config.name}.bin", surrogate)
     training = {
         "epochs": result.progress.round,

@@ -6,7 +6,9 @@ losses of different phases cannot be compared, so the first finite evaluation of
 takes over from the phase before, which stays the best until then.
 """
 
+import logging
 import math
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -19,6 +21,7 @@ from jaxphys.training.task import (
     weights_and_statistics,
 )
 
+_log = logging.getLogger(__name__)
 WEIGHTS = ("best", "last")
 
 PyTree = Any
@@ -102,7 +105,7 @@ class Weights(NamedTuple):
 
 
 def read_weights(
-    workdir: str | pathlib.Path,
+    workdir: str | os.PathLike,
     weights: str = "best",
     best_of: Callable[[TrainState], PyTree] = weights_and_statistics,
 ) -> tuple[Weights, Progress]:
@@ -122,8 +125,11 @@ def read_weights(
     if weights not in WEIGHTS:
         raise ValueError(f"weights={weights!r}: expected {' or '.join(WEIGHTS)}")
     folder = pathlib.Path(workdir) / CHECKPOINTS
-    found, progress = Checkpointer(folder, read_only=True).read_latest()
-    return choose(TrainState(**found), progress, weights, best_of), progress
+    state, progress = Checkpointer(folder, read_only=True).read_latest()
+    found = choose(TrainState(**state), progress, weights, best_of)
+    if found.weights != weights:
+        _log.warning("%s: no best weights yet, the last ones are taken", workdir)
+    return found, progress
 
 
 def choose(

@@ -10,7 +10,7 @@ import pytest
 from experiments.hypertrack import __main__ as main
 from experiments.hypertrack.config import Config
 from jaxphys.hypertrack.data.event_source import open_events, sample_prefix
-from tests.experiments.commands import run_mode
+from tests.experiments.commands import check_weights, run_mode
 
 SMALL = [
     "--ncell=300",
@@ -60,6 +60,10 @@ def trained(tmp_path_factory):
     run(*SMALL, *steps, f"--workdir={folder}")
     patch.undo()
     return folder
+
+
+def test_the_best_weights_are_loaded_and_named(trained):
+    check_weights(trained, "val_auc_without_self", "max")
 
 
 def test_training_makes_voxels_and_passes_through_both_phases(trained):

@@ -25,7 +25,7 @@ Shapes = Sequence[tuple[str, Any]]
 
 
 def write(
-    folder: str | os.PathLike, workdir: str | os.PathLike, weights: str = "last"
+    folder: str | os.PathLike, workdir: str | os.PathLike, weights: str = "best"
 ) -> list[pathlib.Path]:
     """Writes the files of a run; returns them.
 
