@@ -130,6 +130,7 @@ def report(
         config_text=to_flagfile(config),
         command=session.command,
         timings=session.timings,
+        weights=generator.metadata,
         source=_source(config, found),
     )
     print(in_words(closure))

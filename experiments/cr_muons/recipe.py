@@ -18,7 +18,6 @@ from jaxphys.cr_muons.physics.events import Events
 from jaxphys.cr_muons.physics.normalise import FeatureNorm, normalise_conditions
 from jaxphys.cr_muons.training import pretraining, step, summaries
 from jaxphys.data.batches import FirstThen
-from jaxphys.training import phases
 from jaxphys.training.task import Progress, Task, TrainState
 
 # The same noise in every evaluation, so that its scalars follow the weights alone.
@@ -85,13 +84,9 @@ def make_task(config: Config, data: Data, params: Any = None) -> Task:
     settings = config.settings()
 
     def init(key: jax.Array) -> TrainState:
-        state = (
-            step.initial_state(key, settings)
-            if params is None
-            else step.state_of(params, settings)
-        )
-        best = jax.tree.map(jnp.copy, step.sampling_params(state))
-        return state.replace(extra={**state.extra, "best_params": best})
+        if params is None:
+            return step.initial_state(key, settings)
+        return step.state_of(params, settings)
 
     epochs = config.multiplicity_epochs
     before = sum(data.numbers.num_batches(epoch) for epoch in range(epochs))
@@ -108,23 +103,19 @@ def make_task(config: Config, data: Data, params: Any = None) -> Task:
             )
         else:
             new, found = step.train_step(state, seen, key, settings=settings)
-        extra = {**state.extra, **new.extra}  # the best weights are ours
-        return new.replace(extra=extra), {**found, **batch_metrics(batch)}
+        return new, {**found, **batch_metrics(batch)}
 
     def eval_step(state, batch, key, phase):
         del key, phase
         return generated(config, settings, step.sampling_params(state), batch)
 
     def advance(progress: Progress, scalars: Mapping[str, float]) -> Progress:
-        progress = phases.track_best(*best_of(config))(progress, scalars)
+        del scalars
         if progress.round >= epochs:
             progress = progress.replace(phase="train")
         if 0 < config.train_steps <= progress.step:
             progress = progress.replace(stop=f"--train_steps={config.train_steps}")
         return progress
-
-    def keep_best(state: TrainState, extra: Any, scalars: Any) -> TrainState:
-        return phases.keep_best_params(state, extra, scalars, step.sampling_params)
 
     return Task(
         init=init,
@@ -139,8 +130,8 @@ def make_task(config: Config, data: Data, params: Any = None) -> Task:
         first_phase="multiplicity" if before else "train",
         advance=advance,
         enter_phase=lambda state, phase: pretraining.begin_adversarial(state),
-        after_eval=keep_best,
         best=best_of(config),
+        best_of=step.sampled,
         announce=lambda progress, entry: announce(config, progress, entry),
     )
 

@@ -189,7 +189,7 @@ class Config(RunConfig):
         "val_vamp2", "which epoch is the best", choices=("val_vamp2", "val_loss")
     )
     weights: str = option(
-        "last", "weights that are reported and used", choices=("last", "best")
+        "best", "weights that are reported and used", choices=("best", "last")
     )
     device_data_gb: float = option(
         1.0, "--device_data keeps frames on the device up to this size", unit="GB",

@@ -210,6 +210,7 @@ def report(config: Config, session: app.Session, parts: Parts, history: list) ->
         config_text=to_flagfile(config),
         command=session.command,
         timings=session.timings,
+        weights=predictor.metadata,
         model=config.model_type,
         source=_source(config, parts),
     )

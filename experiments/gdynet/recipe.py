@@ -18,7 +18,7 @@ from jaxphys.data.files import write_json
 from jaxphys.gdynet import batches
 from jaxphys.gdynet.model.model import GDyNet
 from jaxphys.gdynet.training import accumulate, score_warnings, step
-from jaxphys.training import optimizers, phases
+from jaxphys.training import optimizers
 from jaxphys.training.app import compute_dtype
 from jaxphys.training.task import Progress, Task, TrainState
 
@@ -111,23 +111,18 @@ def make_task(
     if config.lr_schedule != "constant":
         rate = optimizers.warmup_schedule(config.lr_schedule, rate, steps)
     optimizer = optimizers.make_optimizer("adam", rate)
-    best = BEST[config.best_rule]
     kind = jnp.float64 if config.precision == "float64" else jnp.float32
 
     def init(key: jax.Array) -> TrainState:
         start = step.initial_variables(key, lobes) if variables is None else variables
         start = jax.tree.map(lambda leaf: jnp.asarray(leaf, kind), dict(start))
-        state = step.initial_state(start, optimizer)
-        return state.replace(extra={**state.extra, "best_params": weights_of(state)})
+        return step.initial_state(start, optimizer)
 
     def advance(progress: Progress, scalars: Mapping[str, float]) -> Progress:
         now: Any = rate(progress.step) if callable(rate) else rate
-        progress = phases.track_best(*best)(progress, scalars)
+        del scalars
         progress = progress.with_extra(learning_rate=float(now))
         return progress.replace(phase=phase_of(config, progress.round))
-
-    def keep_best(state: TrainState, extra: Any, scalars: Any) -> TrainState:
-        return phases.keep_best_params(state, extra, scalars, weights_of)
 
     about = circumstances(config, lobes)
     return Task(
@@ -146,16 +141,10 @@ def make_task(
         on_resume=lambda progress: progress.replace(
             phase=phase_of(config, progress.round)
         ),
-        after_eval=keep_best,
-        best=best,
+        best=BEST[config.best_rule],
         report_last=True,
         announce=Announcer(config, about),
     )
-
-
-def weights_of(state: TrainState) -> dict[str, Any]:
-    """Returns params and batch statistics of every network, what a lobe needs."""
-    return {name: step.variables_of(state, name) for name in sorted(state.params)}
 
 
 def circumstances(config: Config, lobes: step.Lobes) -> score_warnings.Circumstances:

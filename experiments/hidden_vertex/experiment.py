@@ -65,10 +65,9 @@ def finish(
     """Takes the statistics that new events are scored against."""
     if result.progress.stop:
         print(f"Early stopping! {result.progress.stop}", file=sys.stderr)
-    scale = prediction.statistics_of(
-        network, result.best.params, events.store, events.train
+    prediction.take_statistics(
+        config.workdir, network, result, events.store, events.train
     )
-    prediction.save_statistics(config.workdir, scale, result.progress.step)
 
 
 def report(
@@ -135,6 +134,7 @@ def report(
         config_text=to_flagfile(config),
         command=session.command,
         timings=session.timings,
+        weights=detector.metadata,
         model=network.name,
         baselines=baseline_scores(scored.observables),
         top_k=config.top_k,

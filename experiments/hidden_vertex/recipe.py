@@ -106,11 +106,9 @@ def make_task(
         train_data=train_data,
         eval_data=eval_data,
         advance=phases.chain(
-            phases.track_best("val_loss", "min"),
             phases.stop_when_impatient("val_loss", "min", config.patience),
             lambda progress, scalars: progress.with_extra(learning_rate=rate),
         ),
-        after_eval=phases.keep_best_params,
         best=BEST,
         announce=functools.partial(announce, config),
     )

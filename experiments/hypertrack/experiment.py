@@ -161,6 +161,7 @@ def report(
         config_text=to_flagfile(config),
         command=session.command,
         timings=session.timings,
+        weights=predictor.metadata,
     )
     print(in_words(numbers["headline"]))
     print(f"report: {folder / 'report.html'} after {session.seconds():.0f} s")

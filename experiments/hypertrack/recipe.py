@@ -22,7 +22,6 @@ from jaxphys.hypertrack.training.edge_losses import EdgeBCE, EdgeContrastive
 from jaxphys.hypertrack.training.objective import Settings
 from jaxphys.hypertrack.training.optimizer import make_optimizer
 from jaxphys.hypertrack.training.schedules import learning_rates
-from jaxphys.training import phases
 from jaxphys.training.task import Progress, Task, TrainState
 
 BEST = ("val_auc_without_self", "max")
@@ -154,7 +153,7 @@ def make_task(
         return step.initial_state(start, optimizer, settings)
 
     def advance(progress: Progress, scalars: Mapping[str, float]) -> Progress:
-        progress = phases.track_best(*BEST)(progress, scalars)
+        del scalars
         since = progress.step - progress.extra.get("joint_step", 0.0)
         progress = progress.with_extra(
             learning_rate=np.asarray(schedule(int(since))).item()

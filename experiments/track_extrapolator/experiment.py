@@ -104,11 +104,8 @@ def start(config: Config) -> modes.Start | None:
 
 def finish(config: Config, splits: Splits, record: Record, result: FitResult) -> None:
     """Writes the trained network beside its checkpoints, in layout v2."""
-    del splits
-    weights = result.best if config.export_weights == "best" else result.last
-    surrogate = prediction.with_weights(
-        record.surrogate, weights.params, step=result.progress.step
-    )
+    del splits, record, result
+    surrogate = prediction.load(config.workdir, config.export_weights)
     binary.write(pathlib.Path(config.workdir) / f"{config.name}.bin", surrogate)
 
 

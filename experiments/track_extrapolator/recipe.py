@@ -92,12 +92,12 @@ def make_task(
         optimizer=optimizer,
         ema_decay=config.ema_decay,
     )
-    after = functools.partial(phases.keep_best_params, params_of=step.evaluated_params)
+    decided = {}
     if callable(rate):
         set_rate = phases.record_rate(rate)
     else:
         set_rate = phases.Plateau("val_loss", rate, patience=config.patience)
-        after = phases.apply_all(after, phases.apply_learning_rate)
+        decided["after_eval"] = phases.apply_learning_rate
     return Task(
         init=init,
         train_step=lambda state, batch, key, phase: update(state, batch),
@@ -107,7 +107,8 @@ def make_task(
         summarize=step.summarize,
         train_data=train_data,
         eval_data=eval_data,
-        advance=phases.chain(phases.track_best("val_loss", "min"), set_rate),
-        after_eval=after,
+        advance=set_rate,
         best=BEST,
+        best_of=step.evaluated,
+        **decided,
     )

@@ -62,6 +62,8 @@ class Report:
         command: the command line that made the run.
         flags: the flags of the run, one `--name=value` per line.
         timings: seconds by stage, in order.
+        weights: where the weights come from: weights ("best" or "last"), weights_step,
+            weights_phase and maybe more, which is left out.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class Report:
         command: str = "",
         flags: str = "",
         timings: Mapping[str, float] | None = None,
+        weights: Mapping[str, Any] | None = None,
     ):
         self.title = title
         self.subtitle = subtitle
         self.command = command
         self.flags = flags
         self.timings = dict(timings or {})
+        self.weights = _weights(weights or {})
         self.highlights: list[tuple[str, Any, str]] = []
         self.numbers: dict[str, Any] = {}
         self.sections: list[Section] = []
@@ -204,6 +208,7 @@ class Report:
             "command": self.command,
             "flags": self.flags.splitlines(),
             "timings_s": self.timings,
+            "weights": self.weights,
             "highlights": {
                 f"{label} [{unit}]" if unit else label: value
                 for label, value, unit in self.highlights
@@ -214,6 +219,11 @@ class Report:
         plain, lost = to_json(content)
         # JSON has no NaN: a null is explained here, with its place
         return {**plain, "not_finite": lost}
+
+
+def _weights(found: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"weights": "which", "weights_step": "step", "weights_phase": "phase"}
+    return {new: found[name] for name, new in names.items() if name in found}
 
 
 def _section_json(section: Section) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from absl import app, flags, logging
 from jax.experimental import multihost_utils
 
 from jaxphys import config as configs
-from jaxphys.training.checkpoint import Checkpointer
+from jaxphys.training.checkpoint import CHECKPOINTS, Checkpointer
 from jaxphys.training.loop import FitResult, NonFiniteError, fit
 from jaxphys.training.mesh import make_mesh, to_host
 from jaxphys.training.process.preemption import EXIT_CODE, Preempted, Preemption
@@ -25,7 +25,6 @@ from jaxphys.training.task import Interval, Task
 from jaxphys.training.writer import Console, Writer
 
 CONFIG_FILE = "config.flags"
-CHECKPOINTS = "checkpoints"
 # These say what one call does, not what the run is.
 _PER_CALL = (
     "mode",

@@ -13,6 +13,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from jaxphys.training.task import Progress, TrainState
 
+CHECKPOINTS = "checkpoints"  # of a run, in its folder
 _log = logging.getLogger(__name__)
 
 

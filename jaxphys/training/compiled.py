@@ -39,7 +39,7 @@ class Compiled:
         self._init_key = initial_key(seed)
         self._train_key = jax.random.fold_in(root, _TRAIN)
         self._eval_key = jax.random.fold_in(root, _EVAL)
-        shapes = jax.eval_shape(task.init, self._init_key)
+        shapes = jax.eval_shape(self._first_state, self._init_key)
         self._sharding = state_sharding(mesh, shapes)
         self.abstract_state: TrainState = jax.tree.map(
             lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where),
@@ -62,14 +62,16 @@ class Compiled:
         )
         # a state changed outside of jit would lie elsewhere and compile all again
         self._enter = jax.jit(
-            lambda state, phase: task.enter_phase(state, phase),
+            lambda state, phase: task.enter_phase(state, phase).replace(
+                best=state.best
+            ),
             static_argnums=(1,),
             in_shardings=(self._sharding,),
             out_shardings=self._sharding,
             donate_argnums=(0,),
         )
         self._after = jax.jit(
-            lambda state, extra, scalars: task.after_eval(state, extra, scalars),
+            self._after_eval,
             in_shardings=(self._sharding, whole, whole),
             out_shardings=self._sharding,
             donate_argnums=(0,),
@@ -78,8 +80,28 @@ class Compiled:
 
     def init(self) -> TrainState:
         """Returns the state of step 0, made on the devices."""
-        init = jax.jit(self._task.init, out_shardings=self._sharding)
+        init = jax.jit(self._first_state, out_shardings=self._sharding)
         return init(self._init_key)
+
+    def _first_state(self, key: jax.Array) -> TrainState:
+        state = self._task.init(key)
+        if self._task.best is None:
+            return state
+        # a place for the best; until an evaluation was finite nothing reads it
+        return state.replace(best=jax.tree.map(jnp.copy, self._task.best_of(state)))
+
+    def _after_eval(
+        self,
+        state: TrainState,
+        extra: Mapping[str, jax.Array],
+        scalars: Mapping[str, jax.Array],
+    ) -> TrainState:
+        best = state.best
+        if self._task.best is not None:
+            now = extra["best_is_now"] > 0
+            evaluated = self._task.best_of(state)
+            best = jax.tree.map(lambda x, y: jnp.where(now, x, y), evaluated, best)
+        return self._task.after_eval(state, extra, scalars).replace(best=best)
 
     def train(
         self, state: TrainState, stack: PyTree, epoch: int, count: int, phase: str
@@ -151,7 +173,7 @@ class Compiled:
             batch = self._task.train_data.expand(resident, _take(stack, i))
             step_key = jax.random.fold_in(key, state.step)
             new, metrics = self._task.train_step(state, batch, step_key, phase)
-            return new.replace(step=state.step + 1), metrics
+            return new.replace(step=state.step + 1, best=state.best), metrics
 
         return _repeat(step, state, stack, count)
 

@@ -12,6 +12,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxphys.data.batches import Batches, plan_stacks, read_stacks
+from jaxphys.training import best as best_weights
 from jaxphys.training.checkpoint import Checkpointer
 from jaxphys.training.compiled import Compiled
 from jaxphys.training.mesh import process_rows, to_host
@@ -35,7 +36,7 @@ class FitResult(NamedTuple):
 
     Attributes:
       last: state after the last step.
-      best: the same with the best weights, where the task keeps them.
+      best: the same with the best weights; as it is while there are none.
       progress: on the host.
     """
 
@@ -110,9 +111,7 @@ def fit(
     run.save()
     if checkpointer is not None:
         checkpointer.wait()
-    best = run.state
-    if isinstance(best.extra, Mapping) and "best_params" in best.extra:
-        best = best.replace(params=best.extra["best_params"])
+    best = best_weights.with_best(run.state, run.progress)
     return FitResult(run.state, best, run.progress)
 
 
@@ -157,6 +156,8 @@ class Run:
     def _change_progress(self, progress: Progress) -> None:
         before, self.progress = self.progress.phase, progress
         if progress.phase != before:
+            if self.task.best is not None:
+                self.progress = best_weights.begin_phase(progress)
             self.state = self.compiled.enter_phase(self.state, progress.phase)
 
     def one_round(self, last: bool) -> None:
@@ -272,17 +273,16 @@ class Run:
 
     def _decide(self, scalars: dict[str, float]) -> None:
         self._scalars = scalars
-        before = self.progress.phase
-        progress = self.task.advance(self.progress, scalars)
+        progress, before = self.progress, self.progress.phase
+        if self.task.best is not None:
+            progress = best_weights.track(progress, scalars, self.task.best)
+        progress = self.task.advance(progress, scalars)
         entry = {"round": progress.round, "phase": before, **scalars}
         if "learning_rate" in progress.extra:
             entry["learning_rate"] = progress.extra["learning_rate"]
-        self.progress = progress.replace(
-            totals={}, history=(*progress.history, {"step": progress.step, **entry})
-        )
+        history = (*progress.history, {"step": progress.step, **entry})
         self.state = self.compiled.after_eval(self.state, progress.extra, scalars)
-        if progress.phase != before:
-            self.state = self.compiled.enter_phase(self.state, progress.phase)
+        self._change_progress(progress.replace(totals={}, history=history))
         now = time.monotonic()
         spent = max(now - self._clock, 1e-9)
         entry["steps_per_second"] = (progress.step - self._clock_step) / spent

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxphys.training.optimizers import set_learning_rate
 from jaxphys.training.task import Progress, Scalars, TrainState
@@ -33,10 +32,15 @@ def stop_when_impatient(metric: str, mode: str, patience: int) -> Advance:
       mode: "min" or "max".
       patience: evaluations without improvement that are tolerated.
     """
+    sign = 1 if mode == "min" else -1
 
     def advance(progress: Progress, scalars: Scalars) -> Progress:
-        progress = _track(progress, scalars[metric], mode, "stop")
-        bad = progress.extra["stop_bad"]
+        best = progress.extra.get("stop_value", sign * math.inf)
+        better = sign * scalars[metric] < sign * best  # a NaN never is
+        bad = 0.0 if better else progress.extra.get("stop_bad", 0) + 1
+        progress = progress.with_extra(
+            stop_value=scalars[metric] if better else best, stop_bad=bad
+        )
         if patience and bad >= patience:
             return progress.replace(
                 stop=f"{metric} has not improved in {patience} evaluations"
@@ -46,28 +50,10 @@ def stop_when_impatient(metric: str, mode: str, patience: int) -> Advance:
     return advance
 
 
-def track_best(metric: str, mode: str) -> Advance:
-    """Records the best value: `extra` gets best_value, best_bad and best_is_now."""
-    return lambda progress, scalars: _track(progress, scalars[metric], mode, "best")
-
-
 def record_rate(schedule: Callable[[int], Any]) -> Advance:
     """Records the rate of a schedule: `extra` gets learning_rate, for the eye only."""
     return lambda progress, scalars: progress.with_extra(
         learning_rate=float(schedule(progress.step))
-    )
-
-
-def _track(progress: Progress, value: float, mode: str, name: str) -> Progress:
-    worst = math.inf if mode == "min" else -math.inf
-    best = progress.extra.get(f"{name}_value", worst)
-    better = value < best if mode == "min" else value > best  # a NaN never is
-    return progress.with_extra(
-        **{
-            f"{name}_value": value if better else best,
-            f"{name}_bad": 0.0 if better else progress.extra.get(f"{name}_bad", 0) + 1,
-            f"{name}_is_now": float(better),
-        }
     )
 
 
@@ -130,30 +116,6 @@ class Plateau:
         return value > best * (1 + self.threshold)
 
 
-def keep_best_params(
-    state: TrainState,
-    extra: Mapping[str, jax.Array],
-    scalars: Mapping[str, Any],
-    params_of: Callable[[TrainState], Any] = lambda state: state.params,
-) -> TrainState:
-    """Copies the weights to `state.extra["best_params"]` when `track_best` says so.
-
-    Args:
-      state: of the run; `extra` has the entry best_params.
-      extra: of `Progress`, with best_is_now.
-      scalars: of the evaluation.
-      params_of: state -> the weights that were evaluated.
-    """
-    del scalars
-    better = extra["best_is_now"] > 0
-    best = jax.tree.map(
-        lambda new, old: jnp.where(better, new, old),
-        params_of(state),
-        state.extra["best_params"],
-    )
-    return state.replace(extra={**state.extra, "best_params": best})
-
-
 def apply_learning_rate(
     state: TrainState, extra: Mapping[str, jax.Array], scalars: Mapping[str, Any]
 ) -> TrainState:
@@ -162,19 +124,6 @@ def apply_learning_rate(
     return state.replace(
         opt_state=set_learning_rate(state.opt_state, extra["learning_rate"])
     )
-
-
-def apply_all(
-    *parts: Callable[..., TrainState],
-) -> Callable[..., TrainState]:
-    """Applies several `after_eval` functions one after the other."""
-
-    def after_eval(state: TrainState, extra: Any, scalars: Any) -> TrainState:
-        for part in parts:
-            state = part(state, extra, scalars)
-        return state
-
-    return after_eval
 
 
 def schedule_phase(schedule: Sequence[str], rounds: Sequence[int]) -> Advance:

@@ -26,13 +26,15 @@ class TrainState(flax.struct.PyTreeNode):
       step: number of steps taken, int32; the loop advances it.
       params: weights; a dict of trees where a system has several networks.
       opt_state: state of the optimizer(s), in the same arrangement.
-      extra: batch statistics, averaged weights, best weights, adaptive scalars.
+      extra: batch statistics, averaged weights, adaptive scalars.
+      best: what `Task.best_of` gave of the best evaluation; the loop keeps it.
     """
 
     step: jax.Array
     params: PyTree
     opt_state: PyTree
     extra: PyTree = flax.struct.field(default_factory=dict)
+    best: PyTree = None
 
 
 def initial_state(params: PyTree, optimizer: Any, **extra: Any) -> TrainState:
@@ -54,6 +56,7 @@ class Progress:
       history: the scalars of every evaluation, in order.
       extra: numbers in float64 that decisions are made of (learning rate, best
         value, patience counters).
+      best_phase: the phase of the best weights; see `jaxphys.training.best`.
     """
 
     step: int = 0
@@ -64,6 +67,7 @@ class Progress:
     totals: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    best_phase: str = ""
 
     def replace(self, **changes: Any) -> "Progress":
         """Returns a copy with other values."""
@@ -102,6 +106,12 @@ def weighted_means(
         f"{prefix}{name}": float(total / weight) if weight else math.nan
         for name, (total, weight) in totals.items()
     }
+
+
+def weights_and_statistics(state: TrainState) -> dict[str, PyTree]:
+    """Returns {"params"} and, where a state has them, {"batch_stats"}."""
+    names = [name for name in ("batch_stats",) if name in state.extra]
+    return {"params": state.params, **{name: state.extra[name] for name in names}}
 
 
 def _same_progress(progress: Progress, scalars: Scalars) -> Progress:
@@ -145,11 +155,13 @@ class Task:
       enter_phase: (state, phase) -> state, compiled; runs when `advance` changed the
         phase.
       after_eval: (state, extra, scalars) -> state, compiled; both mappings hold
-        scalar arrays: `Progress.extra` and the evaluation. Sets the learning rate,
-        keeps the best weights.
+        scalar arrays: `Progress.extra` and the evaluation. Sets the learning rate.
       on_step: optional (progress, metrics) -> progress after every step; forces one
         step per dispatch.
-      best: (scalar, "min" or "max") by which checkpoints are ranked.
+      best: (scalar, "min" or "max") by which weights and checkpoints are ranked; the
+        loop keeps the best weights, see `jaxphys.training.best`.
+      best_of: state -> {"params"} and maybe {"batch_stats"}, compiled: what was
+        evaluated and is kept of a state.
       must_be_finite: scalars of an evaluation that end the run when they are not.
       announce: optional (progress, entry of the history) -> a line for the console
         after an evaluation.
@@ -176,6 +188,7 @@ class Task:
     ] = _untouched_state
     on_step: Callable[[Progress, Mapping[str, float]], Progress] | None = None
     best: tuple[str, str] | None = None
+    best_of: Callable[[TrainState], PyTree] = weights_and_statistics
     must_be_finite: tuple[str, ...] = ()
     announce: Callable[[Progress, Mapping[str, Any]], str] | None = None
     on_resume: Callable[[Progress], Progress] | None = None

@@ -1,7 +1,10 @@
 """A mode of an experiment in this process, as its command line would run it."""
 
+import json
+
 from absl import flags
 
+from jaxphys.api import load_run
 from jaxphys.config import define_flags, given_flags, parse_command_line
 from jaxphys.training import app, modes
 
@@ -21,3 +24,21 @@ def run_mode(experiment, *arguments):
     session = app.Session("command", frozenset(given))
     modes.modes_of(experiment)[config.mode](config, session)
     return config
+
+
+def check_weights(folder, metric, mode):
+    """Checks that loading and the page name the best weights of the last phase."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    history = [entry for entry in map(json.loads, lines) if metric in entry]
+    own = [entry for entry in history if entry["phase"] == history[-1]["phase"]]
+    choose = min if mode == "min" else max
+    best = choose(own, key=lambda entry: entry[metric])
+    run, last = load_run(folder), load_run(folder, weights="last")
+    assert (run.weights, run.weights_step) == ("best", best["step"])
+    assert (last.weights, last.weights_step) == ("last", history[-1]["step"])
+    page = folder / "report/report.html"
+    if page.is_file():
+        named = json.loads(page.with_suffix(".json").read_text())["weights"]
+        phase = best["phase"]
+        assert named == {"which": "best", "step": best["step"], "phase": phase}
+        assert f"of step {best['step']}, phase {phase}" in page.read_text()

@@ -20,7 +20,7 @@ from jaxphys.cr_muons.data.writers import write_events
 from jaxphys.cr_muons.physics.events import make_events
 from jaxphys.training.checkpoint import Checkpointer
 from tests.cr_muons.samples import assert_same
-from tests.experiments.commands import run_mode
+from tests.experiments.commands import check_weights, run_mode
 
 SMALL = [
     "--n_showers=300",
@@ -73,6 +73,10 @@ def history(folder):
 def weights(folder):
     state, _ = Checkpointer(folder / "checkpoints", read_only=True).read_latest()
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+
+
+def test_the_best_weights_are_loaded_and_named(trained):
+    check_weights(trained, "val_w1_sum", "min")
 
 
 def test_training_leaves_a_report_with_the_closure_table(trained):

@@ -8,7 +8,7 @@ import pytest
 
 import jaxphys
 from experiments.gdynet.experiment import EXPERIMENT
-from tests.experiments.commands import run_mode
+from tests.experiments.commands import check_weights, run_mode
 
 SMALL = [
     "--case=B",
@@ -50,6 +50,10 @@ def trained(frames, tmp_path_factory):
 def history(folder):
     text = (folder / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line) for line in text]
+
+
+def test_the_best_weights_are_loaded_and_named(trained):
+    check_weights(trained, "val_vamp2_full", "max")
 
 
 def test_training_leaves_report_metrics_and_predictions(trained):

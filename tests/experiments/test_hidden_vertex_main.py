@@ -8,7 +8,7 @@ import pytest
 
 import jaxphys
 from experiments.hidden_vertex.experiment import EXPERIMENT
-from tests.experiments.commands import run_mode
+from tests.experiments.commands import check_weights, run_mode
 from tests.hidden_vertex.samples import lhco_rows, write_lhco
 
 SMALL = [
@@ -43,6 +43,10 @@ def trained(events, tmp_path_factory):
 
 def report_of(folder):
     return json.loads((folder / "report.json").read_text())
+
+
+def test_the_best_weights_are_loaded_and_named(trained):
+    check_weights(trained, "val_loss", "min")
 
 
 def test_training_leaves_report_scores_and_metrics(trained):

@@ -11,7 +11,7 @@ import pytest
 from experiments.hypertrack.config import Config
 from experiments.hypertrack.experiment import EXPERIMENT
 from jaxphys.hypertrack.data.event_source import open_events, sample_prefix
-from tests.experiments.commands import run_mode
+from tests.experiments.commands import check_weights, run_mode
 
 SMALL = [
     "--ncell=300",
@@ -53,6 +53,10 @@ def trained(tmp_path_factory):
     steps = ["--iterations=2", "--round_iterations=1", "--joint_iteration=1"]
     run_mode(SILENT, *SMALL, *steps, f"--workdir={folder}")
     return folder
+
+
+def test_the_best_weights_are_loaded_and_named(trained):
+    check_weights(trained, "val_auc_without_self", "max")
 
 
 def test_training_makes_voxels_and_passes_through_both_phases(trained):

@@ -15,6 +15,8 @@ import jaxphys
 from jaxphys.config import read_flagfile
 from tests.experiments.old_runs import PREDICT
 
+# what loading took then where nothing was asked for; elsewhere the best
+WEIGHTS = {"gdynet": "last", "hypertrack": "last"}
 FOLDER = pathlib.Path(__file__).parent / "runs_724976f"
 
 
@@ -28,12 +30,22 @@ def old(request, tmp_path):
 
 def test_old_run_is_loaded_and_predicts_what_it_did(old):
     system, folder = old
-    found = PREDICT[system](jaxphys.load_run(folder))
+    weights = WEIGHTS.get(system, "best")
+    run = jaxphys.load_run(folder, weights=weights)
+    assert run.weights == weights
+    found = PREDICT[system](run)
     with np.load(folder / "expected.npz") as expected:
         assert set(found) == set(expected.files)
         for name, values in found.items():
             # another processor rounds otherwise
             np.testing.assert_allclose(values, expected[name], rtol=2e-3, atol=1e-4)
+
+
+def test_best_weights_of_an_old_run_are_found_where_it_kept_them(old):
+    system, folder = old
+    run = jaxphys.load_run(folder)
+    assert run.weights == ("last" if system == "hypertrack" else "best")
+    assert run.weights_step > 0
 
 
 def test_flags_of_an_old_run_are_understood(old):

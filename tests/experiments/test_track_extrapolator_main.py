@@ -13,7 +13,7 @@ from experiments.track_extrapolator.experiment import EXPERIMENT
 from jaxphys.config import parse_command_line
 from jaxphys.track_extrapolator.inference.export import binary
 from jaxphys.training import app
-from tests.experiments.commands import run_mode
+from tests.experiments.commands import check_weights, run_mode
 
 SMALL = [
     "--samples=600",
@@ -41,6 +41,10 @@ def trained(tmp_path_factory):
 
 def numbers(folder):
     return json.loads((folder / "report.json").read_text())["numbers"]["network"]
+
+
+def test_the_best_weights_are_loaded_and_named(trained):
+    check_weights(trained, "val_loss", "min")
 
 
 def test_training_leaves_report_model_and_metrics(trained):

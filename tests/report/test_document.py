@@ -42,6 +42,12 @@ def _report():
         command="python -m experiments.x --a=1",
         flags="--a=1\n--source=http://example.org/map",
         timings={"data": 1.0, "train": 3.0},
+        weights={
+            "weights": "best",
+            "weights_step": 70,
+            "weights_phase": "late",
+            "n": 1,
+        },
     )
     report.add_highlight("mean error", 0.0172, "mm")
     report.add_numbers({"loss": np.float32(0.5), "bad": np.array([1.0, np.nan])})
@@ -103,6 +109,13 @@ def test_text_is_escaped_and_keeps_paragraphs_and_lists(written):
     assert "Run &lt;1&gt;" in text
     assert "First words go on." in page.text
     assert re.search(r"<li>one</li>\s*<li>two</li>", text)
+
+
+def test_the_page_says_which_weights_it_is_about(written):
+    _, content, _, page = written
+    assert "The best weights of the run: of step 70, phase late." in page.text
+    assert content["weights"] == {"which": "best", "step": 70, "phase": "late"}
+    assert Report("No run").weights == {}
 
 
 def test_no_value_is_shown_as_nan(written):

@@ -40,7 +40,7 @@ OF_A_SYSTEM = [path for path in LIBRARY if system_of(path)]
 
 
 def test_the_rules_see_the_checkout():
-    assert len(systems()) == 5
+    assert len(systems()) >= 5
     assert len(LIBRARY) > 200
     assert uses("jaxphys/training/checkpoint.py", "orbax")
     assert system_of("jaxphys/training/loop.py") == ""

@@ -158,7 +158,6 @@ def test_restore_on_four_devices_is_exact(tmp_path, monkeypatch):
 
 def test_one_compilation_per_phase_and_shape(tmp_path):
     def advance(progress, scalars):
-        progress = phases.track_best("val_loss", "min")(progress, scalars)
         return progress.replace(phase="slow" if progress.round >= 2 else "train")
 
     task = make_task(advance=advance)
@@ -237,10 +236,7 @@ def test_on_step_sees_every_step_and_may_change_the_phase():
 
 
 def test_stop_ends_the_run_before_its_last_round(tmp_path):
-    advance = phases.chain(
-        phases.track_best("val_loss", "min"),
-        phases.stop_when_impatient("val_loss", "min", 2),
-    )
+    advance = phases.stop_when_impatient("val_loss", "min", 2)
     task = make_task(advance=advance, learning_rate=0.0, noise=0.0)
     result = loop.fit(task, mesh=one_device(), rounds=20)
     assert result.progress.round == 3
@@ -250,9 +246,7 @@ def test_stop_ends_the_run_before_its_last_round(tmp_path):
 def test_stopped_run_stays_stopped_when_it_is_resumed_with_more_rounds(tmp_path):
     """As an uninterrupted run of more rounds would."""
     advance = phases.stop_when_impatient("val_loss", "min", 2)
-    task = make_task(
-        advance=advance, after_eval=lambda s, e, v: s, learning_rate=0.0, noise=0.0
-    )
+    task = make_task(advance=advance, learning_rate=0.0, noise=0.0)
     keep = Checkpointer(tmp_path / "c")
     first = loop.fit(task, mesh=one_device(), rounds=20, checkpointer=keep)
     again = loop.fit(
@@ -269,9 +263,7 @@ def test_stopped_run_stays_stopped_when_it_is_resumed_with_more_rounds(tmp_path)
 
 def test_stop_within_a_round_takes_no_further_step():
     advance = phases.stop_when_impatient("val_loss", "min", 1)
-    task = make_task(
-        advance=advance, after_eval=lambda s, e, v: s, learning_rate=0.0, noise=0.0
-    )
+    task = make_task(advance=advance, learning_rate=0.0, noise=0.0)
     result = loop.fit(
         task, mesh=one_device(), rounds=9, eval_every=Interval(2, "steps")
     )

@@ -62,8 +62,8 @@ def test_sixth_system_takes_no_more_than_the_lines_it_needs(tmp_path):
 
 def test_structure_of_a_checkout_with_a_sixth_system_is_sound(checkout):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider",
-         "tests/structure", "-c", os.devnull, "--rootdir", str(checkout)],
+        [sys.executable, "-m", "pytest", "-q", "-n0", "tests/structure", "-c",
+         os.devnull, "--rootdir", str(checkout)],
         cwd=checkout,
         env={**os.environ, "PYTHONPATH": str(checkout)},
         capture_output=True,

@@ -2,7 +2,6 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -73,21 +72,6 @@ def test_plateau_goes_on_from_its_progress_as_if_never_interrupted():
     assert len(set(rates)) == 3
 
 
-@pytest.mark.parametrize(("mode", "sign"), [("min", 1), ("max", -1)])
-def test_best_value_is_tracked_and_a_nan_is_never_better(mode, sign):
-    track = phases.track_best("loss", mode)
-    progress, seen = Progress(), []
-    for value in (math.nan, 3.0, math.nan, 4.0, 2.0, 2.0):
-        progress = track(progress, {"loss": sign * value})
-        extra = progress.extra
-        seen.append((extra["best_value"], extra["best_bad"], extra["best_is_now"]))
-    inf = sign * math.inf
-    assert seen == [
-        (inf, 1, 0), (sign * 3, 0, 1), (sign * 3, 1, 0),
-        (sign * 3, 2, 0), (sign * 2, 0, 1), (sign * 2, 1, 0),
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize("patience", [1, 3])
 def test_run_stops_after_so_many_evaluations_without_improvement(patience):
     rule = phases.stop_when_impatient("loss", "min", patience)
@@ -120,39 +104,11 @@ def test_phases_follow_the_schedule_and_the_last_one_stays():
     assert found == ["a", "a", "c", "c", "c", "?"]
 
 
-def state_of(value, best=0.0):
+def test_decided_rate_is_applied_to_the_optimizer():
     optimizer = optimizers.make_optimizer("adam", 0.1)
-    params = {"w": jnp.full(2, value)}
-    return TrainState(
-        step=jnp.int32(0),
-        params=params,
-        opt_state=optimizer.init(params),
-        extra={"best_params": {"w": jnp.full(2, best)}, "other": jnp.int32(7)},
-    )
-
-
-@pytest.mark.parametrize("better", [0.0, 1.0])
-def test_best_weights_are_kept_exactly_when_the_value_is_better(better):
-    state = phases.keep_best_params(
-        state_of(3.0), {"best_is_now": jnp.float32(better)}, {}
-    )
-    np.testing.assert_array_equal(state.extra["best_params"]["w"], 3.0 * better)
-    assert state.extra["other"] == 7
-
-
-def test_best_weights_are_those_that_were_evaluated():
-    state = phases.keep_best_params(
-        state_of(3.0),
-        {"best_is_now": jnp.float32(1)},
-        {},
-        params_of=lambda state: jax.tree.map(lambda p: 2 * p, state.params),
-    )
-    np.testing.assert_array_equal(state.extra["best_params"]["w"], 6.0)
-
-
-def test_decided_rate_and_best_weights_are_both_applied():
-    after = phases.apply_all(phases.keep_best_params, phases.apply_learning_rate)
-    extra = {"best_is_now": jnp.float32(1), "learning_rate": jnp.float32(0.025)}
-    state = after(state_of(3.0), extra, {})
+    params = {"w": jnp.full(2, 3.0)}
+    state = TrainState(jnp.int32(0), params, optimizer.init(params))
+    extra = {"learning_rate": jnp.float32(0.025)}
+    state = phases.apply_learning_rate(state, extra, {})
     assert state.opt_state.hyperparams["learning_rate"] == jnp.float32(0.025)
-    np.testing.assert_array_equal(state.extra["best_params"]["w"], 3.0)
+    np.testing.assert_array_equal(state.params["w"], 3.0)

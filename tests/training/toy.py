@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxphys.data.batches import ArrayBatches, sequential, shuffled
-from jaxphys.training import optimizers, phases
+from jaxphys.training import optimizers
 from jaxphys.training.task import Task, TrainState
 
 ROWS, BATCH = 150, 32  # five batches, the last one padded
@@ -28,8 +28,6 @@ def make_task(
     learning_rate=0.02,
     noise=0.1,
     on_device=True,
-    advance=None,
-    after_eval=None,
     width=16,
     poison_step=None,
     **changes,
@@ -49,7 +47,7 @@ def make_task(
             step=jnp.int32(0),
             params=params,
             opt_state=optimizer.init(params),
-            extra={"best_params": params, "rounds": jnp.int32(0)},
+            extra={"rounds": jnp.int32(0)},
         )
 
     def loss_fn(params, batch, key):
@@ -87,8 +85,6 @@ def make_task(
         "summarize": summarize,
         "train_data": ArrayBatches(train, BATCH, shuffled(ROWS, 5), on_device),
         "eval_data": ArrayBatches(val, BATCH, sequential(70), on_device),
-        "advance": advance or phases.track_best("val_loss", "min"),
-        "after_eval": after_eval or phases.keep_best_params,
         "best": ("val_loss", "min"),
     }
     return Task(**{**settings, **changes})

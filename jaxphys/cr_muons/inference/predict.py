@@ -14,16 +14,17 @@ from jaxphys.cr_muons.inference import sampling
 from jaxphys.cr_muons.model.settings import GanSettings
 from jaxphys.cr_muons.physics.events import Events
 from jaxphys.cr_muons.physics.normalise import FeatureNorm, normalise_conditions
+from jaxphys.cr_muons.training import step
 from jaxphys.data.files import write_json
-from jaxphys.training.checkpoint import Checkpointer
+from jaxphys.training.best import read_weights
+from jaxphys.training.loaded import Loaded
 
 NETWORK_FILE = "network.json"
 COUNTS_MODES = ("predict", "column", "constant")
-WEIGHTS = ("best", "last")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Generator:
+class Generator(Loaded):
     """A trained generator.
 
     Attributes:
@@ -195,22 +196,18 @@ def load(workdir: str | os.PathLike, weights: str = "best") -> Generator:
 
     Args:
       workdir: of the run.
-      weights: "best" by the distances of the validation, or "last"; both are averaged
-        weights where the run averages.
+      weights: "best" by the distances of the validation, the last ones while there
+        are none; or "last". Both are averaged weights where the run averages.
 
     Raises:
       ValueError: there is no run or no checkpoint.
     """
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights={weights!r}: expected {' or '.join(WEIGHTS)}")
-    folder = pathlib.Path(workdir)
-    facts = read_network(folder)
-    state, progress = Checkpointer(folder / "checkpoints", read_only=True).read_latest()
+    facts = read_network(workdir)
+    found, progress = read_weights(workdir, weights, step.sampled)
     settings, norm = facts.pop("settings"), facts.pop("norm")
     kind = facts.pop("depth_kind")
     about = {**facts, "step": progress.step, "history": progress.history}
-    params = weights_of(state, weights)
-    return Generator(settings, params, norm, kind, about)
+    return Generator(settings, found.params, norm, kind, {**about, **found.facts()})
 
 
 def load_params(workdir: str | os.PathLike) -> dict[str, Any]:
@@ -219,20 +216,5 @@ def load_params(workdir: str | os.PathLike) -> dict[str, Any]:
     Raises:
       ValueError: there is no run or no checkpoint.
     """
-    folder = pathlib.Path(workdir)
-    read_network(folder)
-    keeper = Checkpointer(folder / "checkpoints", read_only=True)
-    return dict(keeper.read_latest()[0]["params"])
-
-
-def weights_of(state: Mapping[str, Any], weights: str = "best") -> Any:
-    """Returns the weights of the generator in a restored state.
-
-    Args:
-      state: as `Checkpointer.read_latest` returns it.
-      weights: "best" or "last"; averaged ones where there are any.
-    """
-    extra = state["extra"]
-    if weights == "best" and "best_params" in extra:
-        return extra["best_params"]
-    return extra.get("generator_ema") or state["params"]["generator"]
+    read_network(workdir)
+    return dict(read_weights(workdir, "last")[0].params)

@@ -29,6 +29,7 @@ def write_report(
     config_text: str = "",
     command: str = "",
     timings: Mapping[str, float] | None = None,
+    weights: Mapping[str, Any] | None = None,
     source: str = "",
     model_name: str = "generator",
 ) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def write_report(
         config_text: the flags of the run, `--name=value` per line.
         command: the command line.
         timings: seconds by stage, in order.
+        weights: where the weights come from; see `jaxphys.report.Report`.
         source: the data in words.
         model_name: the model in words.
 
@@ -78,6 +80,7 @@ def write_report(
         command=command,
         flags=config_text,
         timings=timings,
+        weights=weights,
     )
     report.add_numbers({
         "model": model_name,

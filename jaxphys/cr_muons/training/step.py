@@ -56,6 +56,11 @@ def sampling_params(state: TrainState) -> PyTree:
     return state.extra.get("generator_ema", state.params["generator"])
 
 
+def sampled(state: TrainState) -> dict[str, PyTree]:
+    """Returns what is kept of the best evaluation, {"params"} of the generator."""
+    return {"params": sampling_params(state)}
+
+
 def train_step(
     state: TrainState,
     batch: Batch,

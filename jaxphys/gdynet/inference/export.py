@@ -14,7 +14,7 @@ from jaxphys.gdynet.training import step
 from jaxphys.nn.stablehlo import serialised
 
 
-def write(folder, workdir, weights: str = "last") -> list[pathlib.Path]:
+def write(folder, workdir, weights: str = "best") -> list[pathlib.Path]:
     """Writes the files of a run; returns them.
 
     Written are lobe_0.stablehlo (see `program`) and, for every lobe,
@@ -23,7 +23,7 @@ def write(folder, workdir, weights: str = "last") -> list[pathlib.Path]:
     Args:
       folder: where to write.
       workdir: of the run.
-      weights: "last" or "best".
+      weights: see `predict.load`.
     """
     folder = pathlib.Path(folder)
     predictor = predict.load(workdir, weights)

@@ -18,7 +18,8 @@ from jaxphys.gdynet.data.dataset import Trajectories, open_trajectories
 from jaxphys.gdynet.model.model import GDyNet
 from jaxphys.gdynet.physics.neighbours import neighbours
 from jaxphys.gdynet.training import step
-from jaxphys.training.checkpoint import Checkpointer
+from jaxphys.training.best import Weights, read_weights
+from jaxphys.training.loaded import Loaded
 
 NETWORK_FILE = "network.json"
 _CHUNK_BYTES = 2**27  # of the features of the edges of a chunk
@@ -26,7 +27,7 @@ _DTYPES = {"bfloat16": jnp.bfloat16}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Predictor:
+class Predictor(Loaded):
     """A trained network of one lobe.
 
     Attributes:
@@ -193,27 +194,26 @@ def save_network(
 
 
 def load(
-    workdir: str | pathlib.Path, weights: str = "last", lobe: str = "lobe_0"
+    workdir: str | pathlib.Path, weights: str = "best", lobe: str = "lobe_0"
 ) -> Predictor:
     """Loads a network of a run from its latest checkpoint.
 
     Args:
       workdir: of the run.
-      weights: "last", or "best" by the rule of the run.
+      weights: "best" by the rule of the run, the last ones while there are none; or
+        "last".
       lobe: "lobe_0", or "lobe_t" of a run with separate lobes.
 
     Raises:
       ValueError: there is no run, no checkpoint or no such lobe.
     """
-    if weights not in ("last", "best"):
-        raise ValueError(f"weights={weights!r}: expected last or best")
     folder = pathlib.Path(workdir)
     if not (folder / NETWORK_FILE).is_file():
         raise ValueError(f"{folder}: no {NETWORK_FILE}: not a run, or not begun")
     found = json.loads((folder / NETWORK_FILE).read_text())
     model = GDyNet(**found.pop("model"), dtype=_DTYPES.get(found.pop("dtype")))
-    state, progress = Checkpointer(folder / "checkpoints", read_only=True).read_latest()
-    variables = all_variables(state, weights)
+    read, progress = read_weights(folder, weights)
+    variables = _by_lobe(read)
     if lobe not in variables:
         raise ValueError(f"{folder}: no {lobe}, there is {', '.join(variables)}")
     types, targets = (
@@ -221,25 +221,21 @@ def load(
     )
     n_nbrs = found.pop("n_nbrs")
     facts = {**found, "epochs": progress.round, "history": progress.history}
+    facts |= read.facts()
     return Predictor(model, variables[lobe], types, targets, n_nbrs, facts)
 
 
 def load_variables(
-    workdir: str | pathlib.Path, weights: str = "last"
+    workdir: str | pathlib.Path, weights: str = "best"
 ) -> dict[str, Any]:
-    """Returns params and batch_stats of every network of a run's latest checkpoint."""
-    folder = pathlib.Path(workdir) / "checkpoints"
-    return all_variables(Checkpointer(folder, read_only=True).read_latest()[0], weights)
+    """Returns params and batch_stats of every network of a run; see `load`."""
+    return _by_lobe(read_weights(workdir, weights)[0])
 
 
-def all_variables(state: Mapping[str, Any], weights: str = "last") -> dict[str, Any]:
-    """Returns params and batch_stats of every network of a restored state."""
-    if weights == "best":
-        return dict(state["extra"]["best_params"])
-    stats = state["extra"]["batch_stats"]
+def _by_lobe(found: Weights) -> dict[str, Any]:
     return {
-        name: {"params": params, "batch_stats": stats[name]}
-        for name, params in state["params"].items()
+        name: {"params": params, "batch_stats": found.batch_stats[name]}
+        for name, params in found.params.items()
     }
 
 

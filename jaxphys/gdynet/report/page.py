@@ -43,6 +43,7 @@ def write_report(
     config_text: str = "",
     command: str = "",
     timings: Mapping[str, float] | None = None,
+    weights: Mapping[str, Any] | None = None,
     n_examples: int = 4,
     structure_frames: int = 2000,
     cutoff: float = 0.0,
@@ -75,6 +76,7 @@ def write_report(
         config_text: the flags of the run, `--name=value` per line.
         command: the command line.
         timings: seconds by stage, in order.
+        weights: where the weights come from; see `jaxphys.report.Report`.
         n_examples: frames of each state in the table.
         structure_frames: frames that the structure is a mean of.
         cutoff: of the coordination numbers, A; 0: as far as all neighbours are known.
@@ -110,6 +112,7 @@ def write_report(
         command=command,
         flags=config_text,
         timings=timings,
+        weights=weights,
     )
     report.add_numbers({
         "model": model,

@@ -19,14 +19,18 @@ from jaxphys.hidden_vertex.data.store import Store, open_store
 from jaxphys.hidden_vertex.inference.scored import Scored
 from jaxphys.hidden_vertex.training.event_scores import ScoreStatistics
 from jaxphys.hidden_vertex.training.network import Network, evaluate
-from jaxphys.training.checkpoint import Checkpointer
+from jaxphys.training import best as best_weights
+from jaxphys.training.loaded import Loaded
+from jaxphys.training.loop import FitResult
+from jaxphys.training.task import Progress
 
 NETWORK_FILE = "network.json"
 STATISTICS_FILE = "score_statistics.npz"
+_PREFIX = {"best": "", "last": "last_"}  # of the arrays in it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Detector:
+class Detector(Loaded):
     """A trained network with what its scores are measured against.
 
     Attributes:
@@ -154,17 +158,44 @@ def open_network(workdir: str | pathlib.Path) -> Network:
     return Network.from_json(read_network(path)["network"])
 
 
-def save_statistics(
-    workdir: str | pathlib.Path, statistics: ScoreStatistics, step: int
+def take_statistics(
+    workdir: str | pathlib.Path,
+    network: Network,
+    result: FitResult,
+    store: Store,
+    train: np.ndarray,
 ) -> None:
-    """Writes the statistics that belong to the weights of a step into the workdir."""
-    arrays = statistics.to_arrays()
+    """Takes the statistics of a finished training and writes them into its workdir.
+
+    Those of the best weights and, where they are others, those of the last ones.
+    """
+    found, progress = {}, result.progress
+    if best_weights.exists(progress) and progress.extra["best_step"] < progress.step:
+        found["last"] = statistics_of(network, result.last.params, store, train)
+    found["best"] = statistics_of(network, result.best.params, store, train)
+    save_statistics(workdir, found, progress.step)
+
+
+def save_statistics(
+    workdir: str | pathlib.Path, found: Mapping[str, ScoreStatistics], step: int
+) -> None:
+    """Writes the statistics of a run at a step: "best" and maybe "last"."""
+    arrays = {
+        f"{_PREFIX[weights]}{name}": array
+        for weights, statistics in found.items()
+        for name, array in statistics.to_arrays().items()
+    }
     with replace_file(pathlib.Path(workdir) / STATISTICS_FILE) as file:
         np.savez(file, allow_pickle=False, step=step, **arrays)
 
 
-def load(workdir: str | pathlib.Path) -> Detector:
-    """Loads the trained network of a run, with its best weights.
+def load(workdir: str | pathlib.Path, weights: str = "best") -> Detector:
+    """Loads the trained network of a run.
+
+    Args:
+      workdir: of the run.
+      weights: "best" by the validation loss, the last ones while there are none; or
+        "last".
 
     Raises:
       ValueError: there is no run, or its training has not come to its end.
@@ -179,7 +210,17 @@ def load(workdir: str | pathlib.Path) -> Detector:
     described = read_network(folder / NETWORK_FILE)
     network = Network.from_json(described.pop("network"))
     reading = Reading(**described.pop("reading"))
-    state, progress = Checkpointer(folder / "checkpoints", read_only=True).read_latest()
+    found, progress = best_weights.read_weights(folder, weights)
+    statistics = _read_statistics(folder, found.weights, progress)
+    facts = {**described, "step": progress.step, "history": progress.history}
+    facts |= found.facts()
+    return Detector(network, found.params, statistics, reading, facts)
+
+
+def _read_statistics(
+    folder: pathlib.Path, weights: str, progress: Progress
+) -> ScoreStatistics:
+    """Returns the statistics that belong to the best or the last weights of a run."""
     try:
         arrays = dict(np.load(folder / STATISTICS_FILE, allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
@@ -187,16 +228,22 @@ def load(workdir: str | pathlib.Path) -> Detector:
             f"{folder / STATISTICS_FILE}: damaged; remove it and --mode=train, which "
             "makes it anew"
         ) from error
-    step = int(arrays["step"])
-    if step != progress.step:
+    step, latest = int(arrays["step"]), progress.step
+    if step != latest:
         raise ValueError(
             f"{folder / STATISTICS_FILE}: belongs to step {step}, the latest "
-            f"checkpoint is of step {progress.step}: train to the end"
+            f"checkpoint is of step {latest}: train to the end"
         )
-    statistics = ScoreStatistics.from_arrays(arrays)
-    facts = {**described, "step": progress.step, "history": progress.history}
-    params = state["extra"]["best_params"]
-    return Detector(network, params, statistics, reading, facts)
+    prefix = _PREFIX[weights]
+    if f"{prefix}nll_scale" not in arrays:
+        if progress.extra.get("best_step") not in (-1, latest):
+            raise ValueError(
+                f"{folder / STATISTICS_FILE}: holds no statistics of the last weights; "
+                "remove it and --mode=train, which makes it anew"
+            )
+        prefix = ""  # the best are the last
+    own = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+    return ScoreStatistics.from_arrays(own)
 
 
 def write_prediction(path: str | pathlib.Path, scored: Scored) -> None:

@@ -162,11 +162,8 @@ def replay_train_loop(golden: Golden) -> Outputs:
         summarize=lambda batches: step.summarize(batches, batch_mean=True),
         train_data=EdgeListBatches(train, size, lambda epoch: order[epoch]),
         eval_data=EdgeListBatches(val, size, lambda epoch: forward),
-        advance=phases.chain(
-            phases.track_best("val_loss", "min"),
-            phases.stop_when_impatient("val_loss", "min", config["patience"]),
-        ),
-        after_eval=phases.keep_best_params,
+        advance=phases.stop_when_impatient("val_loss", "min", config["patience"]),
+        best=("val_loss", "min"),
     )
     result = fit(task, mesh=make_mesh("data:1"), rounds=config["epochs"])
     history = result.progress.history

@@ -36,6 +36,7 @@ def write_report(
     config_text: str = "",
     command: str = "",
     timings: Mapping[str, float] | None = None,
+    weights: Mapping[str, Any] | None = None,
     model: str,
     baselines: Mapping[str, tuple[ArrayLike, bool]] | None = None,
     top_k: int = 100,
@@ -69,6 +70,7 @@ def write_report(
         config_text: the flags of the run, `--name=value` per line.
         command: the command line.
         timings: seconds by stage, in order.
+        weights: where the weights come from; see `jaxphys.report.Report`.
         model: "seed", "node" or "conditional", maybe with more words behind.
         baselines: name -> (values [E], whether it knows the mass of the signal).
         top_k: events in the table and in the precision.
@@ -134,6 +136,7 @@ def write_report(
         command=command,
         flags=config_text,
         timings=timings,
+        weights=weights,
     )
     report.add_numbers(numbers)
     own = found[scored.headline]

@@ -167,12 +167,9 @@ class SetObjective(NamedTuple):
 def initial_state(
     params: PyTree, optimizer: optax.GradientTransformation
 ) -> TrainState:
-    """Returns the state of step 0 for given weights; it keeps the best ones."""
+    """Returns the state of step 0 for given weights."""
     return TrainState(
-        step=jnp.int32(0),
-        params=params,
-        opt_state=optimizer.init(params),
-        extra={"best_params": params},
+        step=jnp.int32(0), params=params, opt_state=optimizer.init(params)
     )
 
 

@@ -22,7 +22,7 @@ from jaxphys.nn.stablehlo import serialised
 
 
 def write(
-    folder: str | os.PathLike, workdir: str | os.PathLike, weights: str = "last"
+    folder: str | os.PathLike, workdir: str | os.PathLike, weights: str = "best"
 ) -> list[pathlib.Path]:
     """Writes the files of a run; returns them.
 

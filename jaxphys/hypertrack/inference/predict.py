@@ -22,7 +22,8 @@ from jaxphys.hypertrack.model.track_net import TrackNet
 from jaxphys.hypertrack.model.voxels import VoxelModel, read_voxels, write_voxels
 from jaxphys.hypertrack.physics.events import Event
 from jaxphys.hypertrack.physics.helix_fit import fit_helices
-from jaxphys.training.checkpoint import Checkpointer
+from jaxphys.training.best import read_weights
+from jaxphys.training.loaded import Loaded
 
 NETWORK_FILE = "network.json"
 VOXEL_FILE = "voxels.npz"
@@ -54,7 +55,7 @@ class Tracks:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Predictor:
+class Predictor(Loaded):
     """A trained run.
 
     Attributes:
@@ -142,7 +143,7 @@ def _made(kind: Any, described: dict[str, Any]) -> Any:
 
 def load(
     workdir: str | pathlib.Path,
-    weights: str = "last",
+    weights: str = "best",
     cluster: str = "",
     settings: ClusterSettings | None = None,
     **options: Any,
@@ -151,7 +152,8 @@ def load(
 
     Args:
       workdir: of the run.
-      weights: "last", or "best" by the rule of the run.
+      weights: "best" by the AUC of the validation, the last ones while there are none;
+        or "last".
       cluster: algorithm; empty takes that of the run, and jaccard in its place while
         the transformer of the run is not trained.
       settings: of the transformer's clustering; None takes those of the run.
@@ -161,8 +163,6 @@ def load(
       ValueError: there is no run, no checkpoint, or the transformer is asked for and
         not trained.
     """
-    if weights not in ("last", "best"):
-        raise ValueError(f"weights={weights!r}: expected last or best")
     folder = pathlib.Path(workdir)
     for name in (NETWORK_FILE, VOXEL_FILE):
         if not (folder / name).is_file():
@@ -175,17 +175,17 @@ def load(
         transformer = _made(SetTransformer, transformer)
     own = ClusterSettings(**found.pop("settings"))
     algorithm = found.pop("algorithm")
-    state, progress = Checkpointer(folder / "checkpoints", read_only=True).read_latest()
-    if progress.phase != "joint":
+    read, progress = read_weights(folder, weights)
+    if read.phase != "joint":
         transformer = None
     if not cluster:
         missing = algorithm == "transformer" and transformer is None
         cluster = "jaccard" if missing else algorithm
-    params, batch_stats = _weights(state, weights)
+    params = read.params
     tracker = Tracker(
         voxels=read_voxels(folder / VOXEL_FILE),
         net=net,
-        variables={"params": params["net"], "batch_stats": batch_stats},
+        variables={"params": params["net"], "batch_stats": read.batch_stats},
         transformer=transformer,
         transformer_params=params.get("transformer"),
         soft_threshold=float(params["thr"]["value"]),
@@ -195,6 +195,7 @@ def load(
     )
     facts = {**found, "step": progress.step, "phase": progress.phase}
     facts["joint_step"] = progress.extra.get("joint_step")
+    facts |= read.facts()
     return Predictor(tracker, {**facts, "history": progress.history})
 
 
@@ -210,20 +211,8 @@ def load_variables(workdir: str | pathlib.Path) -> dict[str, Any]:
     Raises:
       ValueError: there is no checkpoint.
     """
-    folder = pathlib.Path(workdir) / "checkpoints"
-    state, _ = Checkpointer(folder, read_only=True).read_latest()
-    params, batch_stats = _weights(state, "last")
-    return {"params": params, "batch_stats": batch_stats}
-
-
-def _weights(state: Mapping[str, Any], weights: str) -> tuple[Mapping, Mapping]:
-    """Returns params and batch statistics of a restored state."""
-    extra = state["extra"]
-    if weights == "best":
-        if "best" not in extra:
-            raise ValueError("weights='best': this run keeps the last ones only")
-        return extra["best"]["params"], extra["best"]["batch_stats"]
-    return state["params"], extra.get("batch_stats", {})
+    found, _ = read_weights(workdir, "last")
+    return {"params": found.params, "batch_stats": found.batch_stats}
 
 
 def track_table(tracks: Tracks) -> pa.Table:

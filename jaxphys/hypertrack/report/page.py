@@ -42,6 +42,7 @@ def write_report(
     config_text: str = "",
     command: str = "",
     timings: Mapping[str, float] | None = None,
+    weights: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Writes report.html, report.json and figures/*.png.
 
@@ -62,6 +63,7 @@ def write_report(
         config_text: the flags of the run, `--name=value` per line.
         command: the command line.
         timings: seconds by stage, in order.
+        weights: where the weights come from; see `jaxphys.report.Report`.
 
     Returns:
         The numbers of report.json: headline, edges, clusterings, further, compared,
@@ -79,6 +81,7 @@ def write_report(
         command=command,
         flags=config_text,
         timings=timings,
+        weights=weights,
     )
     report.add_numbers({
         "headline": headline(result),

@@ -11,7 +11,8 @@ from jaxphys.track_extrapolator.data import dataset_files
 from jaxphys.track_extrapolator.inference.export import binary
 from jaxphys.track_extrapolator.model.surrogate import STATE_NAMES, Surrogate
 from jaxphys.track_extrapolator.physics.propagate import track_ok
-from jaxphys.training.checkpoint import Checkpointer
+from jaxphys.track_extrapolator.training import step
+from jaxphys.training.best import read_weights
 
 MODEL_FILE = "model.bin"  # layout v2: everything but the weights of later steps
 
@@ -38,25 +39,21 @@ def load(workdir: str | pathlib.Path, weights: str = "best") -> Surrogate:
 
     Args:
       workdir: of the run.
-      weights: "best" (by the validation loss) or "last".
+      weights: "best" by the validation loss, the last ones while there are none; or
+        "last". Averaged ones where the run averages.
 
     Returns:
-      The network with `predict(state [N, 5]) -> [N, 4]` and `jacobian`.
+      The network with `predict(state [N, 5]) -> [N, 4]` and `jacobian`; it says in
+      `weights` which it has and in its metadata of which step.
 
     Raises:
       ValueError: there is no run or no checkpoint.
     """
-    if weights not in ("best", "last"):
-        raise ValueError(f"weights={weights!r}: expected best or last")
     workdir = pathlib.Path(workdir)
     surrogate = read_description(workdir)
-    state, progress = Checkpointer(
-        workdir / "checkpoints", read_only=True
-    ).read_latest()
-    extra = state["extra"]
-    last = extra.get("ema_params", state["params"])
-    params = extra["best_params"] if weights == "best" else last
-    return with_weights(surrogate, params, step=progress.step, weights=weights)
+    found, progress = read_weights(workdir, weights, step.evaluated)
+    facts = {"step": progress.step, **found.facts()}
+    return with_weights(surrogate, found.params, **facts)
 
 
 def with_weights(surrogate: Surrogate, params, **facts) -> Surrogate:

@@ -17,6 +17,7 @@ from jaxphys.equivalence import torch_weights
 from jaxphys.nn.mlp import check_activation
 from jaxphys.track_extrapolator.model import parametrisation as par
 from jaxphys.track_extrapolator.model.model import N_OUT, STATS, TrackMLP
+from jaxphys.training.loaded import Loaded
 
 STATE_NAMES = ("x", "y", "tx", "ty", "qop")
 INPUT_SETS = (STATE_NAMES, (*STATE_NAMES, "dz"), (*STATE_NAMES, "z_in", "dz"))
@@ -108,7 +109,7 @@ def bucket_size(count: int, chunk: int) -> int:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Surrogate:
+class Surrogate(Loaded):
     """A network, its statistics and the physics around it.
 
     Attributes:

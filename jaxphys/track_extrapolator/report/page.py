@@ -118,6 +118,7 @@ def write_report(
         command=command,
         flags=config_text,
         timings=timings,
+        weights=surrogate.metadata,
     )
     report.add_numbers(numbers)
     sections.add_highlights(report, ours, batches)

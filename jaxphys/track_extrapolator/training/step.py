@@ -48,9 +48,7 @@ def initial_state(
     params: PyTree, optimizer: optax.GradientTransformation, ema_decay: float = 0.0
 ) -> TrainState:
     """Returns the state of step 0 for given weights."""
-    extra = {"best_params": params}
-    if ema_decay:
-        extra["ema_params"] = params
+    extra = {"ema_params": params} if ema_decay else {}
     return TrainState(
         step=jnp.int32(0), params=params, opt_state=optimizer.init(params), extra=extra
     )
@@ -59,6 +57,11 @@ def initial_state(
 def evaluated_params(state: TrainState) -> PyTree:
     """Returns the weights that are evaluated: averaged ones, where they are kept."""
     return state.extra.get("ema_params", state.params)
+
+
+def evaluated(state: TrainState) -> dict[str, PyTree]:
+    """Returns what is kept of the best evaluation, {"params"}."""
+    return {"params": evaluated_params(state)}
 
 
 def network_error(objective: Objective, params: PyTree, batch: Batch) -> jax.Array:

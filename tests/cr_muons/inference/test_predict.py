@@ -127,25 +127,31 @@ def test_features_without_a_direction_get_a_uniform_one(events):
 def write_run(folder, settings=SMALL, averaged=True):
     params = {"generator": params_of(settings), "critic": {"w": jnp.ones(2)}}
     shift = lambda tree, by: jax.tree.map(lambda x: x + by, tree)  # noqa: E731
-    extra = {"best_params": shift(params["generator"], 0.01)}
+    best, extra = shift(params["generator"], 0.01), {}
     if averaged:
         extra["generator_ema"] = shift(params["generator"], 0.02)
     state = TrainState(
-        jnp.asarray(7, jnp.int32), params, {"count": jnp.zeros(())}, extra
+        jnp.asarray(7, jnp.int32),
+        params,
+        {"count": jnp.zeros(())},
+        extra,
+        {"params": best},
     )
     (folder / "config.flags").write_text("# experiment: cr_muons\n")
     norm = FeatureNorm("standardized", (-4.0, 0.0, 0.0), (0.5, 0.02, 0.02))
     predict.save_network(folder, settings, norm, "slant", seed=5)
     keeper = Checkpointer(folder / "checkpoints")
-    keeper.save(state, Progress(step=7, history=({"val_w1_sum": 0.5},)), {})
+    progress = Progress(step=7, history=({"val_w1_sum": 0.5},))
+    progress = progress.with_extra(best_step=6.0)
+    keeper.save(state, progress, {})
     keeper.wait()
     keeper.close()
-    return params, extra, norm
+    return params, best, extra, norm
 
 
 @pytest.mark.parametrize("averaged", [True, False])
 def test_run_is_loaded_with_the_weights_that_are_asked_for(tmp_path, averaged, events):
-    params, extra, norm = write_run(tmp_path, averaged=averaged)
+    params, kept, extra, norm = write_run(tmp_path, averaged=averaged)
     best = jaxphys.load_run(tmp_path)
     last = jaxphys.load_run(tmp_path, weights="last")
     assert (best.settings, best.norm, best.depth_kind) == (SMALL, norm, "slant")
@@ -153,7 +159,9 @@ def test_run_is_loaded_with_the_weights_that_are_asked_for(tmp_path, averaged, e
     assert best.metadata["step"] == 7
     assert best.metadata["history"][0]["val_w1_sum"] == 0.5
     wanted = extra["generator_ema"] if averaged else params["generator"]
-    jax.tree.map(np.testing.assert_array_equal, best.params, extra["best_params"])
+    jax.tree.map(np.testing.assert_array_equal, best.params, kept)
+    assert (best.weights, best.weights_step) == ("best", 6)
+    assert (last.weights, last.weights_step) == ("last", 7)
     jax.tree.map(np.testing.assert_array_equal, last.params, wanted)
     jax.tree.map(np.testing.assert_array_equal, predict.load_params(tmp_path), params)
     assert len(best.predict(events.primaries)) == 40
@@ -162,8 +170,6 @@ def test_run_is_loaded_with_the_weights_that_are_asked_for(tmp_path, averaged, e
 def test_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(ValueError, match="not a run, or not begun"):
         predict.load(tmp_path)
-    with pytest.raises(ValueError, match="weights='middle'"):
-        predict.load(tmp_path, "middle")
     (tmp_path / predict.NETWORK_FILE).write_text('{"settings": {"unknown": 1}}')
     with pytest.raises(ValueError, match=r"network\.json: damaged"):
         predict.load(tmp_path)

@@ -87,14 +87,19 @@ def test_run_is_loaded_from_its_checkpoint(tmp_path, positions, lobes):
     first = step.initial_variables(jax.random.key(1), made)
     best = step.initial_variables(jax.random.key(2), made)
     state = step.initial_state(first, make_optimizer("adam", 1e-3))
-    state = state.replace(extra={**state.extra, "best_params": best})
+    kept = {
+        part: {name: best[name][part] for name in made.names}
+        for part in ("params", "batch_stats")
+    }
+    progress = Progress(step=4, round=2, extra={"best_step": 2.0}, best_phase="VAMP2")
     keeper = Checkpointer(tmp_path / "checkpoints")
-    keeper.save(state, Progress(step=4, round=2), {})
+    keeper.save(state.replace(best=kept), progress, {})
     keeper.close()
     predict.save_network(tmp_path, made, 4, tau=7)
     arrays = arrays_of(positions)
-    for weights, variables in (("last", first), ("best", best)):
+    for weights, variables, own_step in (("last", first, 4), ("best", best, 2)):
         found = predict.load(tmp_path, weights)
+        assert (found.weights, found.weights_step) == (weights, own_step)
         assert found.metadata["tau"] == 7
         assert found.metadata["epochs"] == 2
         own = predict.Predictor(made.model, variables["lobe_0"], TYPES, TARGETS, 4)
@@ -102,7 +107,10 @@ def test_run_is_loaded_from_its_checkpoint(tmp_path, positions, lobes):
             found.probabilities(arrays["nbr_lists"], arrays["nbr_dists"]),
             own.probabilities(arrays["nbr_lists"], arrays["nbr_dists"]),
         )
-    assert set(predict.load_variables(tmp_path)) == set(made.names)
+    assert predict.load(tmp_path).weights == "best"
+    jax.tree.map(np.testing.assert_array_equal, predict.load_variables(tmp_path), best)
+    with pytest.raises(ValueError, match="weights"):
+        predict.load(tmp_path, "ema")
     if lobes == "shared":
         with pytest.raises(ValueError, match="lobe_t"):
             predict.load(tmp_path, lobe="lobe_t")
@@ -111,8 +119,6 @@ def test_run_is_loaded_from_its_checkpoint(tmp_path, positions, lobes):
 def test_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not a run"):
         predict.load(tmp_path)
-    with pytest.raises(ValueError, match="weights"):
-        predict.load(tmp_path, "ema")
 
 
 def test_tables_hold_a_row_per_frame_and_target(tmp_path, positions):

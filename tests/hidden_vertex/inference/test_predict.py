@@ -84,7 +84,7 @@ def test_table_has_a_row_per_event_and_a_column_per_score(store, tmp_path):
 def test_run_that_has_not_come_to_its_end_is_refused(store, tmp_path, missing):
     detector = detector_of(store, np.arange(8), kind="conditional")
     predict.save_network(tmp_path, detector.network, detector.reading)
-    predict.save_statistics(tmp_path, detector.statistics, 3)
+    predict.save_statistics(tmp_path, {"best": detector.statistics}, 3)
     (tmp_path / missing).unlink()
     with pytest.raises(ValueError, match=missing):
         predict.load(tmp_path)

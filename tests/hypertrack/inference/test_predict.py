@@ -38,10 +38,14 @@ def variables():
     return variables_of(jax.random.key(0))
 
 
-def save(folder, voxels, variables, phase):
+def save(folder, voxels, variables, phase, best_phase=""):
     state = step.initial_state(variables, optax.sgd(1e-3), SETTINGS)
+    progress = Progress(step=5, phase=phase)
+    if best_phase:
+        state = state.replace(best=jax.tree.map(lambda x: x + 1, variables))
+        progress = progress.replace(best_phase=best_phase, extra={"best_step": 3.0})
     keeper = Checkpointer(folder / "checkpoints")
-    keeper.save(state, Progress(step=5, phase=phase), {})
+    keeper.save(state, progress, {})
     keeper.close()
     predict.save_network(
         folder, NET, TRANSFORMER, CLUSTERING, "transformer", voxels, mu=2
@@ -56,6 +60,7 @@ def test_a_loaded_run_finds_the_same_tracks(tmp_path, events, voxels, variables)
     assert found.tracker.settings == CLUSTERING
     assert found.metadata["mu"] == 2
     assert found.metadata["step"] == 5
+    assert (found.weights, found.weights_step) == ("last", 5)  # none was evaluated
     own = tracker_of(voxels, variables)
     for event, tracks in zip(events, found.predict(events, seed=1), strict=True):
         want = own.reconstruct(event.position, 1 + event.event_id)
@@ -72,10 +77,32 @@ def test_before_the_joint_phase_a_simple_clustering_takes_over(
     assert predict.load(tmp_path).tracker.algorithm == "jaccard"
     with pytest.raises(ValueError, match="has not trained the transformer"):
         predict.load(tmp_path, cluster="transformer")
-    with pytest.raises(ValueError, match="keeps the last ones only"):
-        predict.load(tmp_path, weights="best")
-    with pytest.raises(ValueError, match="expected last or best"):
+    with pytest.raises(ValueError, match="expected best or last"):
         predict.load(tmp_path, weights="first")
+
+
+@pytest.mark.parametrize("phase", ["edges", "joint"])
+def test_best_weights_bring_the_phase_that_they_are_of(
+    tmp_path, voxels, variables, phase
+):
+    save(tmp_path, voxels, variables, "joint", phase)
+    found = predict.load(tmp_path)
+    assert (found.weights, found.weights_step) == ("best", 3)
+    moved = jax.tree.map(lambda x: x + 1, variables)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        found.tracker.variables,
+        {"params": moved["params"]["net"], "batch_stats": moved["batch_stats"]},
+    )
+    assert (found.tracker.transformer is None) == (phase == "edges")
+    last = predict.load(tmp_path, weights="last")
+    assert (last.weights, last.weights_step) == ("last", 5)
+    assert last.tracker.transformer == TRANSFORMER
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        last.tracker.variables["params"],
+        variables["params"]["net"],
+    )
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
