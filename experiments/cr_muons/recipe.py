@@ -12,11 +12,9 @@ from experiments.cr_muons.config import Config
 from experiments.cr_muons.data import Data
 from jaxphys.cr_muons.analysis import metrics
 from jaxphys.cr_muons.inference.predict import muons_of_features
-from jaxphys.cr_muons.inference.sampling import generate
-from jaxphys.cr_muons.model.settings import GanSettings
 from jaxphys.cr_muons.physics.events import Events
 from jaxphys.cr_muons.physics.normalise import FeatureNorm, normalise_conditions
-from jaxphys.cr_muons.training import pretraining, step, summaries
+from jaxphys.cr_muons.training import pretraining, step, summaries, updates
 from jaxphys.data.batches import FirstThen
 from jaxphys.training.task import Progress, Task, TrainState
 
@@ -37,15 +35,12 @@ def turned(batch: Mapping[str, jax.Array], key: jax.Array) -> jax.Array:
 
 
 def seen_by_step(
-    config: Config, norm: FeatureNorm, batch: Mapping[str, jax.Array], key: jax.Array
+    config: Config, norm: FeatureNorm, batch: Mapping[str, jax.Array]
 ) -> dict[str, jax.Array]:
     """Returns a batch of physical numbers as the networks see it."""
-    muons = batch["muons"]
-    if config.rotate_augment:
-        muons = turned(batch, jax.random.fold_in(key, _AUGMENT))
     return {
         "conditions": normalise_conditions(batch["primaries"], config.depth_kind),
-        "features": norm.apply(muons),
+        "features": norm.apply(batch["muons"]),
         "num_muons": batch["num_muons"],
         "muon_event": batch["muon_event"],
         "event_mask": batch["event_mask"],
@@ -82,32 +77,31 @@ def make_task(config: Config, data: Data, params: Any = None) -> Task:
       params: weights of generator and critic to start from; None draws them.
     """
     settings = config.settings()
-
-    def init(key: jax.Array) -> TrainState:
-        if params is None:
-            return step.initial_state(key, settings)
-        return step.state_of(params, settings)
-
     epochs = config.multiplicity_epochs
     before = sum(data.numbers.num_batches(epoch) for epoch in range(epochs))
+    objective = step.Objective(settings, before)
+    optimizer = updates.optimizers(settings)
+
+    def init(key: jax.Array) -> TrainState:
+        start = step.initial_params(key, settings) if params is None else params
+        return step.initial_state(start, optimizer, settings)
 
     def train_step(state, batch, key, phase):
-        seen = seen_by_step(config, data.norm, batch, key)
-        if phase == "multiplicity":
-            new, found = pretraining.multiplicity_step(
-                state, seen, settings=settings, num_steps=before
-            )
-        elif before:
-            new, found = pretraining.adversarial_step(
-                state, seen, key, settings=settings, num_steps=before
-            )
-        else:
-            new, found = step.train_step(state, seen, key, settings=settings)
+        if config.rotate_augment:
+            muons = turned(batch, jax.random.fold_in(key, _AUGMENT))
+            batch = {**batch, "muons": muons}
+        seen = seen_by_step(config, data.norm, batch)
+        new, found = step.train_step(
+            state, seen, key, phase, objective=objective, optimizer=optimizer
+        )
         return new, {**found, **batch_metrics(batch)}
 
     def eval_step(state, batch, key, phase):
-        del key, phase
-        return generated(config, settings, step.sampling_params(state), batch)
+        del key
+        key = jax.random.key(_EVAL_KEY)
+        seen = seen_by_step(config, data.norm, batch)
+        found = step.eval_step(state, seen, key, phase, objective=objective)
+        return {**batch, "conditions": seen["conditions"], **found}
 
     def advance(progress: Progress, scalars: Mapping[str, float]) -> Progress:
         del scalars
@@ -134,31 +128,6 @@ def make_task(config: Config, data: Data, params: Any = None) -> Task:
         best_of=step.sampled,
         announce=lambda progress, entry: announce(config, progress, entry),
     )
-
-
-def generated(
-    config: Config, settings: GanSettings, weights: Any, batch: Mapping[str, Any]
-) -> dict[str, jax.Array]:
-    """Returns a batch with the muons that the generator makes for its events."""
-    conditions = normalise_conditions(batch["primaries"], config.depth_kind)
-    # fluctuations and an untrained generator may well make more than there are
-    places = max(4 * batch["muons"].shape[1], settings.fake_muon_budget, 4096)
-    found = generate(
-        weights,
-        conditions,
-        jax.random.key(_EVAL_KEY),
-        settings=settings,
-        places=places,
-        event_mask=batch["event_mask"],
-    )
-    return {
-        **batch,
-        "conditions": conditions,
-        "fake_count": found.num_muons,
-        "fake_features": found.features,
-        "fake_event": found.muon_event,
-        "lost": found.overflow,
-    }
 
 
 def pairs_of_events(

@@ -54,7 +54,7 @@ def ours(name, kind):
     import numpy as np
 
     from jaxphys.cr_muons.model.settings import PUBLISHED
-    from jaxphys.cr_muons.training import step
+    from jaxphys.cr_muons.training import step, updates
 
     # two muons in every event at the start, so as many places
     settings = PUBLISHED[name].replace(fake_muon_budget=2 * EVENTS)
@@ -70,10 +70,15 @@ def ours(name, kind):
         "event_mask": np.ones((1, EVENTS), np.float32),
     }
     batch = jax.tree.map(jax.numpy.asarray, batch)
+    objective, optimizer = step.Objective(settings), updates.optimizers(settings)
     update = jax.jit(
-        functools.partial(step.train_step, settings=settings), donate_argnums=0
+        lambda state, batch, key: step.train_step(
+            state, batch, key, "train", objective=objective, optimizer=optimizer
+        ),
+        donate_argnums=0,
     )
-    held = [step.initial_state(jax.random.key(0), settings)]
+    params = step.initial_params(jax.random.key(0), settings)
+    held = [step.initial_state(params, optimizer, settings)]
     key = jax.random.key(1)
     start = time.perf_counter()
     compiled = update.lower(held[0], batch, key).compile()

@@ -1,14 +1,31 @@
-"""Small random batches for the tests of the muon GAN."""
+"""Small random batches and first states for the tests of the muon GAN."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxphys.cr_muons.model.settings import GanSettings
+from jaxphys.cr_muons.training import step, updates
 
 SMALL = GanSettings(
     latent_dim_global=4, latent_dim_local=3, hidden_dim=8, fake_muon_budget=64
 )
+
+
+def first_state(settings, seed=0):
+    """Returns the state of step 0."""
+    params = step.initial_params(jax.random.key(seed), settings)
+    return step.initial_state(params, updates.optimizers(settings), settings)
+
+
+def train_step_of(settings, phase="train", multiplicity_steps=0):
+    """Returns the compiled step: (state, batch, key) -> state, metrics."""
+    objective = step.Objective(settings, multiplicity_steps)
+    optimizer = updates.optimizers(settings)
+    take = functools.partial(step.train_step, objective=objective, optimizer=optimizer)
+    return jax.jit(lambda state, batch, key: take(state, batch, key, phase))
 
 
 def make_batch(seed=0, events=24, places=80, mean=2.0, features=3):

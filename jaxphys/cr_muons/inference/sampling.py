@@ -6,65 +6,20 @@ chunks.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxphys.cr_muons.model import draws, multiplicity, parts
-from jaxphys.cr_muons.model.generator import Generator, MultiplicityNet, counts_of
+from jaxphys.cr_muons.model import draws, multiplicity
+from jaxphys.cr_muons.model.generator import Generator, MultiplicityNet
 from jaxphys.cr_muons.model.parts import rotated
 from jaxphys.cr_muons.model.settings import GanSettings
 
 PyTree = Any
 MOST_PER_EVENT = 1_000_000  # a law without bound must not fill the memory
 _SMALLEST_CALL = 1024
-
-
-class Generated(NamedTuple):
-    """Generated events of a padded batch.
-
-    Attributes:
-        num_muons: [D, B] int32, muons that have places.
-        features: [D, F, K], normalised.
-        muon_event: [D, F] int32, ascending; B in empty places.
-        overflow: events whose muons found no place.
-    """
-
-    num_muons: jax.Array
-    features: jax.Array
-    muon_event: jax.Array
-    overflow: jax.Array
-
-
-def generate(
-    params: PyTree,
-    conditions: jax.Array,
-    key: jax.Array,
-    *,
-    settings: GanSettings,
-    places: int,
-    event_mask: jax.Array,
-) -> Generated:
-    """Generates the events of a batch inside of a compiled function.
-
-    Args:
-        params: of the generator.
-        conditions: [D, B, C], normalised.
-        key: of all draws.
-        settings: of the model.
-        places: F, for the muons of a part; events that do not fit have none.
-        event_mask: [D, B], 0 for padding.
-    """
-    head = parts.heads(params, conditions, settings)
-    count_key = jax.random.fold_in(key, draws.COUNTS)
-    counts = counts_of(head, event_mask, count_key, settings)
-    laid = parts.place_all(counts.number, places)
-    noise = parts.draw_noise(key, parts.slots_of(event_mask.shape), laid, settings)
-    found = parts.generate(params, conditions, counts, laid, noise, settings).muons
-    overflow = jnp.sum((event_mask > 0) & ~laid.kept)
-    return Generated(found.number, found.features, found.event, overflow)
 
 
 def sample(

@@ -1,7 +1,6 @@
 """Replays the golden files that record training steps."""
 
-import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxphys.cr_muons.model import parts
+from jaxphys.cr_muons.model.parts import Noise
 from jaxphys.cr_muons.model.settings import GanSettings
 from jaxphys.cr_muons.model.torch_weights import (
     EMA_NAME,
@@ -16,7 +17,14 @@ from jaxphys.cr_muons.model.torch_weights import (
     to_state_dict,
 )
 from jaxphys.cr_muons.replay.model import pairs_of, settings_of
-from jaxphys.cr_muons.training import step, updates
+from jaxphys.cr_muons.training import (
+    critic_step,
+    generator_step,
+    latents,
+    step,
+    updates,
+)
+from jaxphys.cr_muons.training.latents import Latents
 from jaxphys.equivalence.golden import Golden
 from jaxphys.training.task import TrainState
 
@@ -30,17 +38,17 @@ def replay_training(golden: Golden) -> Outputs:
     sizes = _sizes(inputs, config["n_steps"])
     settings = settings_of(config, fake_muon_budget=sizes["fakes"])
     params = from_state_dict(golden.params, settings)
-    state = step.state_of(jax.tree.map(jnp.asarray, params), settings)
+    params = jax.tree.map(jnp.asarray, params)
+    state = step.initial_state(params, updates.optimizers(settings), settings)
     ema = jnp.asarray(golden.params.get(EMA_NAME, np.float32(1)))
     state = state.replace(extra={**state.extra, "score_ema": ema})
-    key = jax.random.key(0)
-    run = jax.jit(functools.partial(step.step_and_gradients, settings=settings))
     rows, outputs = [], {}
+    take = recorded_step(settings)
     for k in range(config["n_steps"]):
         batch = padded_batch(inputs["batch"][str(k)], sizes["muons"])
         draws = padded_draws(inputs["draws"][str(k)], sizes, settings)
-        state, found, gradients = run(state, batch, key, draws=draws)
-        rows.append({name: s / n for name, (s, n) in found.items()})
+        state, found, gradients = take(state, batch, draws)
+        rows.append(found)
         if k == 0:
             named = to_state_dict(gradients, settings)
             outputs |= {f"grad/{name}": array for name, array in named.items()}
@@ -52,6 +60,85 @@ def replay_training(golden: Golden) -> Outputs:
     outputs |= {f"param_after/{name}": array for name, array in after.items()}
     outputs[f"param_after/{EMA_NAME}"] = state.extra["score_ema"]
     return {**outputs, **_optimizers(state, settings)}
+
+
+def recorded_step(settings: GanSettings) -> Callable[..., Any]:
+    """Returns the step of `gan_step` with given noise, pairs and alpha.
+
+    Its arguments are the state, the batch and the random numbers of each critic step
+    and, in the recipe "joint", of the generator step; it returns the state, the metrics
+    and the gradients of the first critic step and of the generator step.
+    """
+    optimizer = updates.optimizers(settings)
+    split = settings.train_recipe == "split"
+
+    def latents_of(generator, batch, drawn):
+        head = parts.heads(generator, batch["conditions"], settings)
+        # predicted numbers of muons are rounded: nothing is drawn with this key
+        plan = latents.draw_plan(jax.random.key(0), head, batch, settings)
+        return Latents(plan, Noise(drawn["z_global"], drawn["z_local"], None))
+
+    @jax.jit
+    def multiplicity(generator, opt_state, batch):
+        own = optimizer["multiplicity"]
+        return generator_step.update_multiplicity(
+            generator, opt_state, batch, settings, own, None
+        )
+
+    @jax.jit
+    def of_critic(state, number, generator, batch, drawn):
+        found = critic_step.gradient(
+            state,
+            number,
+            latents_of(generator, batch, drawn),
+            lambda: (drawn["pairs"], drawn["alpha"]),
+            batch,
+            generator,
+            settings.lambda_gp,
+            settings,
+        )
+        return critic_step.update(state, found, optimizer["critic"]), found[0]
+
+    @jax.jit
+    def of_generator(params, opt_state, looks, batch, drawn):
+        made = latents_of(params["generator"], batch, drawn)
+        slope, looks, metrics = generator_step.gradient(
+            params, looks, made, batch, settings
+        )
+        generator, states = generator_step.update(
+            params["generator"], opt_state, slope, optimizer, None
+        )
+        return generator, states, slope, looks, metrics
+
+    def take(state: TrainState, batch: Any, draws: Sequence[Any]) -> Any:
+        params, opt_state, metrics = dict(state.params), dict(state.opt_state), {}
+        if split:
+            params["generator"], opt_state["multiplicity"], m_loss = multiplicity(
+                params["generator"], opt_state["multiplicity"], batch
+            )
+            metrics["m_loss"] = m_loss
+        critic = critic_step.begin(
+            params["critic"], opt_state["critic"], state.extra["score_ema"]
+        )
+        slopes = []
+        for number in range(settings.critic_steps):
+            critic, slope = of_critic(
+                critic, number, params["generator"], batch, draws[number]
+            )
+            slopes.append(slope)
+        params["critic"], opt_state["critic"] = critic.params, critic.opt_state
+        params["generator"], states, slope, looks, found = of_generator(
+            params, opt_state, critic.looks, batch, draws[-1]
+        )
+        new = state.replace(
+            params=params,
+            opt_state={**opt_state, **states},
+            extra={**state.extra, "score_ema": looks.ema},
+        )
+        gradients = {"critic": slopes[0], "generator": slope}
+        return new, {**critic.metrics, **found, **metrics}, gradients
+
+    return take
 
 
 def nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -97,8 +184,13 @@ def padded_draws(
     arrays: Mapping[str, Mapping[str, np.ndarray]],
     sizes: Mapping[str, int],
     settings: GanSettings,
-) -> dict[str, Any]:
-    """Returns the recorded random numbers of a step, with a leading axis of turns."""
+) -> list[dict[str, Any]]:
+    """Returns the recorded random numbers of a step, one by one.
+
+    They are those of each critic step and, in the recipe "joint", of the generator
+    step: z_global [1, B, Zg], z_local [1, F, Zl] and, where there is a penalty, pairs
+    and alpha [1, B].
+    """
     found: list[dict[str, Any]] = []
     for number in range(len(arrays)):
         turn = arrays[str(number)]
@@ -116,8 +208,8 @@ def padded_draws(
             one["alpha"] = turn.get("alpha", np.zeros((events, 1), np.float32))[:, 0]
             pairs = turn if "pair_real_index" in turn else none
             one["pairs"] = pairs_of(pairs, events, sizes["pairs"])
-        found.append(one)
-    return jax.tree.map(lambda *a: jnp.asarray(np.stack(a))[:, None], *found)
+        found.append(jax.tree.map(lambda a: jnp.asarray(a)[None], one))
+    return found
 
 
 def _optimizers(state: TrainState, settings: GanSettings) -> Outputs:

@@ -1,20 +1,23 @@
-"""One update of the critic: scores of real and generated events, gradient penalty."""
+"""A critic step: scores of real and generated events, gradient penalty, one update."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxphys.cr_muons.model import critic, parts
 from jaxphys.cr_muons.model.parts import Muons
 from jaxphys.cr_muons.model.settings import GanSettings
-from jaxphys.cr_muons.training import penalty, turns, updates
+from jaxphys.cr_muons.training import passes, penalty, updates
+from jaxphys.cr_muons.training.latents import Latents
+from jaxphys.cr_muons.training.passes import Pass
 from jaxphys.cr_muons.training.penalty import Pairs
-from jaxphys.cr_muons.training.turns import Pass, Turn
 
 PyTree = Any
 Batch = Mapping[str, jax.Array]
+PairsOf = Callable[[], tuple[Pairs, jax.Array]]
 
 
 class Looks(NamedTuple):
@@ -61,13 +64,13 @@ def looks_of(ema: jax.Array) -> Looks:
 
 
 class CriticState(NamedTuple):
-    """What critic updates of a batch carry on.
+    """What the critic steps of a batch carry on.
 
     Attributes:
         params: of the critic.
         opt_state: of its optimizer.
         looks: of the running mean.
-        metrics: of the last update: c_loss, w_gap, gp, grad_norm_crit, num_fake,
+        metrics: of the last step: c_loss, w_gap, gp, grad_norm_crit, num_fake,
             overflow.
     """
 
@@ -80,44 +83,57 @@ class CriticState(NamedTuple):
 METRICS = ("c_loss", "w_gap", "gp", "grad_norm_crit", "num_fake", "overflow")
 
 
+def begin(params: PyTree, opt_state: PyTree, ema: jax.Array) -> CriticState:
+    """Returns the state of the critic before its first step in a batch."""
+    zeros = {str(name): jnp.zeros(()) for name in METRICS}
+    return CriticState(params, opt_state, looks_of(ema), zeros)
+
+
 def gradient(
     state: CriticState,
-    turn: Turn,
     number: jax.Array | int,
+    latents: Latents,
+    pairs_of: PairsOf,
     batch: Batch,
     gen_params: PyTree,
-    head: jax.Array,
-    lambda_gp: jax.Array,
+    lambda_gp: jax.Array | float,
     settings: GanSettings,
 ) -> tuple[PyTree, Looks, dict[str, jax.Array]]:
     """Returns the clipped gradient of the critic's loss, the looks and the metrics.
 
     Args:
-        state: before the update.
-        turn: its random numbers.
-        number: of the update within the batch, from 0.
+        state: before the step.
+        number: of the step within the batch, from 0.
+        latents: of its generated events.
+        pairs_of: returns the pairs of the penalty and alpha [A, B]; what it computes
+            is computed in steps with a penalty only.
         batch: see `jaxphys.cr_muons.training.step`.
         gen_params: of the generator.
-        head: output of its multiplicity network, [A, B, 1 or 2].
         lambda_gp: weight of the penalty.
         settings: of the model.
     """
-    plan = turns.plan(turn, head, batch, settings)
-    slope, found = _scores(state, turn, batch, plan, gen_params, settings)
+    slope, found = _scores(state, latents, batch, gen_params, settings)
     loss, looks, fakes = found["loss"], found["looks"], found["fakes"]
     gp = jnp.zeros_like(loss)
     if settings.penalised:
-        due = number % settings.gp_every == 0
 
         def with_penalty(looks):
             return _penalty(
-                state.params, looks, turn, batch, plan, fakes, gen_params, settings
+                state.params,
+                looks,
+                latents,
+                pairs_of(),
+                batch,
+                fakes,
+                gen_params,
+                settings,
             )
 
         def without(looks):
             zeros = jax.tree.map(jnp.zeros_like, state.params)
             return jnp.zeros_like(loss), zeros, looks
 
+        due = number % settings.gp_every == 0
         if isinstance(due, bool):
             gp, more, looks = (with_penalty if due else without)(looks)
         else:
@@ -129,8 +145,8 @@ def gradient(
         "w_gap": -loss,
         "gp": gp,
         "grad_norm_crit": norm,
-        "num_fake": jnp.sum(plan.places.number).astype(jnp.float32),
-        "overflow": plan.overflow,
+        "num_fake": jnp.sum(latents.plan.places.number).astype(jnp.float32),
+        "overflow": latents.plan.overflow,
     }
     return slope, looks, metrics
 
@@ -138,7 +154,7 @@ def gradient(
 def update(
     state: CriticState,
     found: tuple[PyTree, Looks, dict[str, jax.Array]],
-    settings: GanSettings,
+    optimizer: optax.GradientTransformation,
     factor: jax.Array | None = None,
 ) -> CriticState:
     """Takes one optimizer step of the critic.
@@ -146,31 +162,29 @@ def update(
     Args:
         state: before.
         found: what `gradient` returned.
-        settings: of the model.
+        optimizer: of the critic.
         factor: of the learning rate, or None.
     """
     slope, looks, metrics = found
     params, opt_state = updates.apply(
-        "critic", state.params, slope, state.opt_state, settings, factor
+        optimizer, state.params, slope, state.opt_state, factor
     )
     return CriticState(params, opt_state, looks, metrics)
 
 
 def _scores(
     state: CriticState,
-    turn: Turn,
+    latents: Latents,
     batch: Batch,
-    plan: turns.Plan,
     gen_params: PyTree,
     settings: GanSettings,
 ):
     """Returns the gradient of mean(fake) - mean(real), and what comes with it."""
-    passes = settings.grad_accum_steps
-    head_kind, total = settings.score_head, jnp.maximum(plan.total, 1)
+    several = settings.grad_accum_steps > 1
+    head_kind, total = settings.score_head, jnp.maximum(latents.plan.total, 1)
 
     def one_pass(one: Pass):
-        fakes = turns.generated(turn, one, gen_params, settings).muons
-        fakes = jax.lax.stop_gradient(fakes)
+        fakes = jax.lax.stop_gradient(passes.generated(one, gen_params, settings))
         conditions, weight = one.batch["conditions"], one.plan.weight
 
         def loss(params):
@@ -178,17 +192,18 @@ def _scores(
             means = []
             for muons in (parts.real_muons(one.batch), fakes):
                 raw = parts.raw_scores(params, muons, conditions, settings)
-                looks = looks.seen(raw, weight, passes > 1)
+                looks = looks.seen(raw, weight, several)
                 score = critic.score(raw, looks.ema, total, head_kind)
                 means.append(jnp.sum(score * weight) / total)
             return means[1] - means[0], looks
 
         (value, looks), slope = jax.value_and_grad(loss, has_aux=True)(state.params)
-        kept = fakes if passes == 1 else None
+        kept = None if several else fakes
         return slope, {"loss": value, "looks": looks, "fakes": kept}
 
-    slope, found = turns.sum_passes(one_pass, turns.passes_of(batch, plan, settings))
-    if passes > 1:
+    stacked = passes.passes_of(batch, latents, settings)
+    slope, found = passes.sum_passes(one_pass, stacked)
+    if several:
         found = {**found, "looks": state.looks.plus(found["looks"])}
     return slope, found
 
@@ -196,16 +211,15 @@ def _scores(
 def _penalty(
     params: PyTree,
     looks: Looks,
-    turn: Turn,
+    latents: Latents,
+    drawn: tuple[Pairs, jax.Array],
     batch: Batch,
-    plan: turns.Plan,
     fakes: Muons | None,
     gen_params: PyTree,
     settings: GanSettings,
 ):
     """Returns the penalty, its gradient and the looks after it."""
-    passes = settings.grad_accum_steps
-    pairs, alpha = turns.pairs_of(turn, plan, batch, settings)
+    pairs, alpha = drawn
     flat = settings.gp_mode == "flat"
     if flat:
         number = jnp.sum(pairs.event < batch["num_muons"].shape[1])
@@ -216,7 +230,7 @@ def _penalty(
     def one_pass(one: Any):  # a Pass with pairs
         muons = fakes
         if muons is None:
-            muons = turns.generated(turn, one, gen_params, settings).muons
+            muons = passes.generated(one, gen_params, settings)
         points = penalty.between(
             one.batch["features"], muons.features, one.alpha, one.pairs
         )
@@ -228,7 +242,7 @@ def _penalty(
                 one.pairs,
                 one.batch["conditions"],
                 one.plan.weight,
-                plan.total,
+                latents.plan.total,
                 looks,
                 settings,
             )
@@ -237,9 +251,9 @@ def _penalty(
         (found, after), slope = jax.value_and_grad(mean, has_aux=True)(params)
         return found, slope, after
 
-    stacked = turns.passes_of(batch, plan, settings, pairs, alpha)
-    found, slope, after = turns.sum_passes(one_pass, stacked)
-    if passes > 1:
+    stacked = passes.passes_of(batch, latents, settings, pairs, alpha)
+    found, slope, after = passes.sum_passes(one_pass, stacked)
+    if settings.grad_accum_steps > 1:
         return found, slope, looks
     # without a pair the critic of the original is not called
     after = jax.tree.map(lambda a, b: jnp.where(number > 0, a, b), after, looks)

@@ -1,17 +1,20 @@
-"""The update of the generator: fool the critic, and learn the numbers of muons."""
+"""The generator step: fool the critic, and learn the numbers of muons."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxphys.cr_muons.model import critic, multiplicity, parts
 from jaxphys.cr_muons.model.generator import predicted_log_count
 from jaxphys.cr_muons.model.settings import GanSettings
-from jaxphys.cr_muons.training import turns, updates
+from jaxphys.cr_muons.training import passes, updates
 from jaxphys.cr_muons.training.critic_step import Looks, looks_of
-from jaxphys.cr_muons.training.turns import Pass, Turn
+from jaxphys.cr_muons.training.latents import Latents
+from jaxphys.cr_muons.training.passes import Pass
+from jaxphys.cr_muons.training.updates import Optimizers
 
 PyTree = Any
 Batch = Mapping[str, jax.Array]
@@ -37,9 +40,18 @@ def update_multiplicity(
     opt_state: PyTree,
     batch: Batch,
     settings: GanSettings,
+    optimizer: optax.GradientTransformation,
     factor: jax.Array | None,
 ) -> tuple[PyTree, PyTree, jax.Array]:
     """Takes the step of the recipe "split" on the multiplicity network alone.
+
+    Args:
+        params: of the generator.
+        opt_state: of the network's optimizer.
+        batch: see `jaxphys.cr_muons.training.step`.
+        settings: of the model.
+        optimizer: of the multiplicity network.
+        factor: of the learning rate, or None.
 
     Returns:
         Parameters of the generator, state of the network's optimizer, loss before.
@@ -54,16 +66,11 @@ def update_multiplicity(
 
         return jax.value_and_grad(loss)(params["multiplicity_net"])
 
-    passes = turns.split_passes(dict(batch), settings.grad_accum_steps)
-    value, gradient = turns.sum_passes(one_pass, passes)
+    stacked = passes.split_passes(dict(batch), settings.grad_accum_steps)
+    value, gradient = passes.sum_passes(one_pass, stacked)
     gradient, _ = updates.clipped(gradient, settings.grad_clip_norm)
     net, opt_state = updates.apply(
-        "multiplicity",
-        params["multiplicity_net"],
-        gradient,
-        opt_state,
-        settings,
-        factor,
+        optimizer, params["multiplicity_net"], gradient, opt_state, factor
     )
     return {**params, "multiplicity_net": net}, opt_state, value
 
@@ -71,9 +78,8 @@ def update_multiplicity(
 def gradient(
     params: Mapping[str, PyTree],
     looks: Looks,
-    turn: Turn,
+    latents: Latents,
     batch: Batch,
-    head: jax.Array,
     settings: GanSettings,
 ) -> tuple[PyTree, Looks, dict[str, jax.Array]]:
     """Returns the clipped gradient of the generator's loss, looks and metrics.
@@ -81,16 +87,15 @@ def gradient(
     Args:
         params: {"generator", "critic"}.
         looks: of the running mean of |raw|.
-        turn: its random numbers.
+        latents: of the generated events; their numbers of muons are those of the
+            generator's weights.
         batch: see `jaxphys.cr_muons.training.step`.
-        head: output of the multiplicity network for these weights.
         settings: of the model.
     """
-    passes = settings.grad_accum_steps
+    several = settings.grad_accum_steps > 1
     joint = settings.train_recipe == "joint"
     events = jnp.maximum(jnp.sum(batch["event_mask"]), 1)
-    plan = turns.plan(turn, head, batch, settings)
-    total = jnp.maximum(plan.total, 1)
+    total = jnp.maximum(latents.plan.total, 1)
 
     def one_pass(one: Pass):
         def loss(found):
@@ -102,11 +107,11 @@ def gradient(
                 fresh = predicted_log_count(again, settings)
                 counts = counts._replace(log_count=fresh)
             planned = one._replace(plan=one.plan._replace(counts=counts))
-            fakes = turns.generated(turn, planned, found, settings).muons
+            fakes = passes.generated(planned, found, settings)
             raw = parts.raw_scores(
                 params["critic"], fakes, one.batch["conditions"], settings
             )
-            after = looks_of(looks.ema).seen(raw, one.plan.weight, passes > 1)
+            after = looks_of(looks.ema).seen(raw, one.plan.weight, several)
             score = critic.score(raw, after.ema, total, settings.score_head)
             g_loss = -jnp.sum(score * one.plan.weight) / total
             m_loss = jnp.zeros_like(g_loss)
@@ -118,10 +123,10 @@ def gradient(
         (_, aux), found = slope(params["generator"])
         return aux, found
 
-    (g_loss, m_loss, after), found = turns.sum_passes(
-        one_pass, turns.passes_of(batch, plan, settings)
+    (g_loss, m_loss, after), found = passes.sum_passes(
+        one_pass, passes.passes_of(batch, latents, settings)
     )
-    if passes > 1:
+    if several:
         after = looks.plus(after)
     found, norm = updates.clipped(found, settings.grad_clip_norm)
     metrics = {"g_loss": g_loss, "m_loss": m_loss, "grad_norm_gen": norm}
@@ -132,7 +137,7 @@ def update(
     params: PyTree,
     opt_state: Mapping[str, PyTree],
     slope: PyTree,
-    settings: GanSettings,
+    optimizer: Optimizers,
     factor: jax.Array | None,
 ) -> tuple[PyTree, dict[str, PyTree]]:
     """Takes one optimizer step of the generator; returns weights and states.
@@ -141,13 +146,13 @@ def update(
         params: of the generator.
         opt_state: of all optimizers.
         slope: clipped gradient.
-        settings: of the model.
+        optimizer: all of them.
         factor: of the learning rate, or None.
     """
     trees, slopes = updates.groups_of(params), updates.groups_of(slope)
     states = {}
     for group in trees:
         trees[group], states[group] = updates.apply(
-            group, trees[group], slopes[group], opt_state[group], settings, factor
+            optimizer[group], trees[group], slopes[group], opt_state[group], factor
         )
     return updates.from_groups(trees), states

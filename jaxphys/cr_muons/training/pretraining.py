@@ -11,15 +11,22 @@ import jax
 import jax.numpy as jnp
 
 from jaxphys.cr_muons.model.settings import GanSettings
-from jaxphys.cr_muons.training import generator_step, step
+from jaxphys.cr_muons.training import generator_step
+from jaxphys.cr_muons.training.gan_step import gan_step
 from jaxphys.cr_muons.training.generator_step import Batch
+from jaxphys.cr_muons.training.updates import Optimizers
 from jaxphys.training.task import Metrics, TrainState
 
 PHASES = ("multiplicity", "train")
 
 
 def multiplicity_step(
-    state: TrainState, batch: Batch, *, settings: GanSettings, num_steps: int
+    state: TrainState,
+    batch: Batch,
+    *,
+    settings: GanSettings,
+    optimizer: Optimizers,
+    num_steps: int,
 ) -> tuple[TrainState, Metrics]:
     """Takes a step of the multiplicity network alone.
 
@@ -27,6 +34,7 @@ def multiplicity_step(
         state: see `jaxphys.cr_muons.training.step`.
         batch: normalised, likewise.
         settings: of the model.
+        optimizer: of each group of parameters.
         num_steps: steps of the phase; the rate falls to 0 over them as a cosine.
 
     Returns:
@@ -38,6 +46,7 @@ def multiplicity_step(
         state.opt_state["multiplicity"],
         batch,
         settings,
+        optimizer["multiplicity"],
         0.5 * (1 + jnp.cos(math.pi * done)),
     )
     new = state.replace(
@@ -62,6 +71,7 @@ def adversarial_step(
     key: jax.Array,
     *,
     settings: GanSettings,
+    optimizer: Optimizers,
     num_steps: int,
 ) -> tuple[TrainState, Metrics]:
     """Takes a step of critic and generator; the multiplicity network stays.
@@ -71,10 +81,11 @@ def adversarial_step(
         batch: normalised, likewise.
         key: of the step.
         settings: of the model.
+        optimizer: of each group of parameters.
         num_steps: steps of the phase before, in which nothing of this one decayed.
     """
     began = state.replace(step=state.step - num_steps)
-    new, metrics = step.train_step(began, batch, key, settings=settings)
+    new, metrics = gan_step(began, batch, key, settings=settings, optimizer=optimizer)
     kept = state.params["generator"]["multiplicity_net"]
     generator = {**new.params["generator"], "multiplicity_net": kept}
     new = new.replace(

@@ -1,4 +1,4 @@
-"""Optimizer steps of both networks: clipping, moments, rates."""
+"""Optimizers of both networks and their steps: clipping, moments, rates."""
 
 import math
 from collections.abc import Mapping
@@ -12,19 +12,26 @@ from jaxphys.cr_muons.model.settings import GanSettings
 from jaxphys.training.optimizers import make_optimizer
 
 PyTree = Any
+Optimizers = Mapping[str, optax.GradientTransformation]
 BETAS = (0.0, 0.9)
 # each has a state of its own: in the recipe "split" the multiplicity network takes two
 # steps per batch where the other networks of the generator take one
 GROUPS = ("critic", "multiplicity", "muons")
 
 
-def optimizer_of(group: str, settings: GanSettings) -> optax.GradientTransformation:
-    """Returns the optimizer of a group; its gradients are clipped already."""
-    rates = {"critic": settings.lr_critic, "multiplicity": settings.lr_multiplicity}
-    rate = rates.get(group) or settings.lr
-    return make_optimizer(
-        settings.optimizer, rate, momentum=settings.momentum, betas=BETAS
-    )
+def optimizers(settings: GanSettings) -> dict[str, optax.GradientTransformation]:
+    """Returns the optimizer of each group; its gradients are clipped already."""
+    rates = {
+        "critic": settings.lr_critic or settings.lr,
+        "multiplicity": settings.lr_multiplicity or settings.lr,
+        "muons": settings.lr,
+    }
+    return {
+        group: make_optimizer(
+            settings.optimizer, rates[group], momentum=settings.momentum, betas=BETAS
+        )
+        for group in GROUPS
+    }
 
 
 def groups_of(params: PyTree) -> dict[str, PyTree]:
@@ -38,10 +45,10 @@ def from_groups(groups: Mapping[str, PyTree]) -> PyTree:
     return {"multiplicity_net": groups["multiplicity"], **groups["muons"]}
 
 
-def initial(params: PyTree, settings: GanSettings) -> dict[str, PyTree]:
+def initial(params: PyTree, optimizer: Optimizers) -> dict[str, PyTree]:
     """Returns the state of all optimizers for {"generator", "critic"}."""
     trees = {"critic": params["critic"], **groups_of(params["generator"])}
-    return {group: optimizer_of(group, settings).init(trees[group]) for group in GROUPS}
+    return {group: optimizer[group].init(trees[group]) for group in GROUPS}
 
 
 def clipped(gradient: PyTree, largest: float) -> tuple[PyTree, jax.Array]:
@@ -62,24 +69,21 @@ def rate_factor(step: jax.Array, settings: GanSettings) -> jax.Array | None:
 
 
 def apply(
-    group: str,
+    optimizer: optax.GradientTransformation,
     params: PyTree,
     gradient: PyTree,
     opt_state: PyTree,
-    settings: GanSettings,
     factor: jax.Array | None = None,
 ) -> tuple[PyTree, PyTree]:
     """Returns parameters and state of a group after a step.
 
     Args:
-        group: one of `GROUPS`.
+        optimizer: of the group.
         params: of the group.
         gradient: of the group, clipped.
         opt_state: of the group.
-        settings: of the model.
         factor: see `rate_factor`.
     """
-    optimizer = optimizer_of(group, settings)
     updates, opt_state = optimizer.update(gradient, opt_state, params)
     if factor is not None:
         updates = jax.tree.map(lambda u: u * factor, updates)

@@ -1,7 +1,6 @@
 """All muons of all events are generated, whatever the chunks."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -77,23 +76,3 @@ def test_wrong_tables_are_refused():
         sampling.sample(
             weights(LAW), CONDITIONS, settings=LAW, num_muons=np.full(1500, -1)
         )
-
-
-def test_a_padded_batch_is_generated_in_a_compiled_function():
-    mask = jnp.ones((2, 40)).at[1, 30:].set(0)
-    found = jax.jit(
-        lambda c, m: sampling.generate(
-            weights(SMALL),
-            c,
-            jax.random.key(0),
-            settings=SMALL,
-            places=100,
-            event_mask=m,
-        )
-    )(jnp.asarray(CONDITIONS[:80].reshape(2, 40, 4)), mask)
-    assert found.features.shape == (2, 100, 3)
-    assert np.all(found.num_muons[1, 30:] == 0)
-    for part in range(2):
-        count = np.bincount(found.muon_event[part], minlength=41)[:40]
-        np.testing.assert_array_equal(count, found.num_muons[part])
-    assert int(found.overflow) == 0

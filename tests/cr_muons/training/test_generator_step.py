@@ -5,17 +5,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxphys.cr_muons.model import parts
-from jaxphys.cr_muons.training import generator_step, step
-from tests.cr_muons.gan_batches import SMALL, cut, largest_difference, make_batch
+from jaxphys.cr_muons.training import generator_step, step, updates
+from tests.cr_muons.gan_batches import (
+    SMALL,
+    cut,
+    first_state,
+    largest_difference,
+    make_batch,
+)
 
 SPLIT = SMALL.replace(train_recipe="split", lr=0.01)
 
 
 def moved(settings, batch):
-    state = step.initial_state(jax.random.key(0), settings)
+    state = first_state(settings)
+    optimizer = updates.optimizers(settings)["multiplicity"]
     params, opt_state = state.params["generator"], state.opt_state["multiplicity"]
     return params, generator_step.update_multiplicity(
-        params, opt_state, batch, settings, None
+        params, opt_state, batch, settings, optimizer, None
     )
 
 

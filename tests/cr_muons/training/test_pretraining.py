@@ -1,14 +1,12 @@
 """The number of muons is learned alone, then stays while generator and critic learn."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
 
 from jaxphys.cr_muons.model.settings import RECOMMENDED
-from jaxphys.cr_muons.training import pretraining, step
-from tests.cr_muons.gan_batches import make_batch
+from jaxphys.cr_muons.training import pretraining
+from tests.cr_muons.gan_batches import first_state, make_batch, train_step_of
 
 SETTINGS = RECOMMENDED.replace(
     latent_dim_global=4,
@@ -19,6 +17,7 @@ SETTINGS = RECOMMENDED.replace(
     lr_decay_steps=50,
 )
 STEPS = 60
+KEY = jax.random.key(1)
 
 
 def equal(one, other):
@@ -29,15 +28,11 @@ def equal(one, other):
 @pytest.fixture(scope="module")
 def pretrained():
     batch = make_batch()
-    run = jax.jit(
-        functools.partial(
-            pretraining.multiplicity_step, settings=SETTINGS, num_steps=STEPS
-        )
-    )
-    first = state = step.initial_state(jax.random.key(0), SETTINGS)
+    run = train_step_of(SETTINGS, "multiplicity", STEPS)
+    first = state = first_state(SETTINGS)
     losses = []
     for _ in range(STEPS + 1):
-        state, metrics = run(state, batch)
+        state, metrics = run(state, batch, KEY)
         state = state.replace(step=state.step + 1)
         losses.append(float(metrics["m_loss"][0] / metrics["m_loss"][1]))
     return batch, first, state, losses
@@ -57,9 +52,7 @@ def test_first_phase_learns_the_number_and_moves_nothing_else(pretrained):
 def test_rate_of_the_first_phase_falls_to_nothing(pretrained):
     batch, _, state, _ = pretrained
     late = state.replace(step=state.step * 0 + STEPS)
-    again, _ = pretraining.multiplicity_step(
-        late, batch, settings=SETTINGS, num_steps=STEPS
-    )
+    again, _ = train_step_of(SETTINGS, "multiplicity", STEPS)(late, batch, KEY)
     assert equal(again.params, late.params)
 
 
@@ -74,18 +67,10 @@ def test_averages_begin_at_the_weights_of_the_second_phase(pretrained):
 def test_second_phase_is_a_step_of_the_others_from_its_own_beginning(pretrained):
     batch, _, state, _ = pretrained
     state = pretraining.begin_adversarial(state)
-    key = jax.random.key(1)
-    new, metrics = jax.jit(
-        functools.partial(
-            pretraining.adversarial_step,
-            settings=SETTINGS,
-            num_steps=STEPS + 1,
-        )
-    )(state, batch, key)
+    new, metrics = train_step_of(SETTINGS, "train", STEPS + 1)(state, batch, KEY)
     assert int(new.step) == int(state.step)
-    plain, same = jax.jit(functools.partial(step.train_step, settings=SETTINGS))(
-        state.replace(step=state.step * 0), batch, key
-    )
+    begun = state.replace(step=state.step * 0)
+    plain, same = train_step_of(SETTINGS)(begun, batch, KEY)
     for name, (total, weight) in same.items():
         assert float(metrics[name][0]) == pytest.approx(float(total)), name
         assert float(metrics[name][1]) == pytest.approx(float(weight)), name

@@ -1,16 +1,20 @@
 """A training step: what must not matter does not, and what must change does."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
 
 from jaxphys.cr_muons.model.settings import RECOMMENDED
 from jaxphys.cr_muons.training import step
-from tests.cr_muons.gan_batches import SMALL, cut, largest_difference, make_batch
+from tests.cr_muons.gan_batches import (
+    SMALL,
+    cut,
+    first_state,
+    largest_difference,
+    make_batch,
+    train_step_of,
+)
 
 KEY = jax.random.key(5)
 NEW = RECOMMENDED.replace(
@@ -24,8 +28,8 @@ NEW = RECOMMENDED.replace(
 
 def take(settings, batch, steps=1, state=None):
     """Returns the state after some steps and the metrics of the last."""
-    state = step.initial_state(jax.random.key(0), settings) if state is None else state
-    run = jax.jit(functools.partial(step.train_step, settings=settings))
+    state = first_state(settings) if state is None else state
+    run = train_step_of(settings)
     found = {}
     for number in range(steps):
         state, metrics = run(state, batch, jax.random.fold_in(KEY, number))
@@ -56,22 +60,6 @@ def test_the_cut_into_parts_does_not_matter(settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("head", ["none", "sqrt_tanh", "sqrt_clamp"])
-def test_passes_give_the_gradients_of_one_pass(head):
-    settings = NEW.replace(score_head=head, gp_mode="flat", critic_steps=1)
-    state = step.initial_state(jax.random.key(0), settings)
-    batch = cut(make_batch(), 4, 80)
-    found = []
-    for passes in (1, 4):
-        of_passes = settings.replace(grad_accum_steps=passes)
-        run = jax.jit(functools.partial(step.step_and_gradients, settings=of_passes))
-        found.append(run(state, batch, KEY)[2])
-    # the bias of the score has next to no gradient: real minus generated events
-    one, four = (ravel_pytree(gradients)[0] for gradients in found)
-    assert largest_difference(four, one) < 1e-6
-
-
-@pytest.mark.slow
 def test_only_real_events_count():
     batch = make_batch()
     mask = np.ones((1, 24), np.float32)
@@ -94,7 +82,7 @@ def test_only_real_events_count():
 def test_the_adaptive_number_of_updates_is_the_fixed_one():
     fixed = SMALL.replace(critic_steps=2)
     adapted = SMALL.replace(critic_steps=3, adaptive_critic=True)
-    state = step.initial_state(jax.random.key(0), adapted)
+    state = first_state(adapted)
     extra = {**state.extra, "critic_steps": jnp.int32(2)}
     one, _ = take(adapted, make_batch(), state=state.replace(extra=extra))
     other, _ = take(fixed, make_batch())
@@ -113,7 +101,7 @@ def test_training_lowers_the_loss_of_the_multiplicity():
 
 
 def test_a_state_is_what_its_settings_ask_for():
-    state = step.initial_state(jax.random.key(0), SMALL)
+    state = first_state(SMALL)
     assert set(state.params) == {"generator", "critic"}
     assert "generator_ema" not in state.extra
     assert step.sampling_params(state) is state.params["generator"]
@@ -126,3 +114,25 @@ def test_a_state_is_what_its_settings_ask_for():
         )
     }
     assert weights["critic"] == 34_945
+
+
+def test_a_padded_batch_is_generated_in_an_evaluation():
+    conditions = np.random.default_rng(0).normal(size=(2, 40, 4)).astype(np.float32)
+    batch = {
+        "conditions": jnp.asarray(conditions),
+        "features": jnp.zeros((2, 25, 3)),
+        "event_mask": jnp.ones((2, 40)).at[1, 30:].set(0),
+    }
+    objective = step.Objective(SMALL)
+    evaluate = jax.jit(
+        lambda state, batch: step.eval_step(
+            state, batch, KEY, "train", objective=objective
+        )
+    )
+    found = evaluate(first_state(SMALL), batch)
+    assert found["fake_features"].shape[::2] == (2, 3)
+    assert np.all(found["fake_count"][1, 30:] == 0)
+    for part in range(2):
+        count = np.bincount(found["fake_event"][part], minlength=41)[:40]
+        np.testing.assert_array_equal(count, found["fake_count"][part])
+    assert int(found["lost"]) == 0

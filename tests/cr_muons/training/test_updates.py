@@ -19,7 +19,8 @@ def test_three_clipped_steps_equal_pytorch(optimizer):
     rng = np.random.default_rng(0)
     start = rng.normal(size=6).astype(np.float32)
     params = {"w": jnp.asarray(start)}
-    state = updates.optimizer_of("critic", settings).init(params)
+    ours = updates.optimizers(settings)["critic"]
+    state = ours.init(params)
     t = torch.nn.Parameter(torch.as_tensor(start.copy()))
     if optimizer == "adam":
         theirs = torch.optim.Adam([t], lr=0.01, betas=(0.0, 0.9))
@@ -29,7 +30,7 @@ def test_three_clipped_steps_equal_pytorch(optimizer):
         slope = (scale * rng.normal(size=6)).astype(np.float32)
         clipped, norm = updates.clipped({"w": jnp.asarray(slope)}, 0.5)
         assert float(norm) == pytest.approx(np.linalg.norm(slope), rel=1e-5)
-        params, state = updates.apply("critic", params, clipped, state, settings)
+        params, state = updates.apply(ours, params, clipped, state)
         t.grad = torch.as_tensor(slope)
         torch.nn.utils.clip_grad_norm_([t], 0.5)
         theirs.step()
@@ -39,9 +40,10 @@ def test_three_clipped_steps_equal_pytorch(optimizer):
 def test_groups_have_rates_of_their_own():
     settings = SMALL.replace(optimizer="sgd", momentum=0.0, lr=1.0, lr_critic=0.5)
     one, zero = {"w": jnp.ones(1)}, {"w": jnp.zeros(1)}
+    optimizers = updates.optimizers(settings)
     for group, rate in (("critic", 0.5), ("muons", 1.0), ("multiplicity", 1.0)):
-        state = updates.optimizer_of(group, settings).init(zero)
-        moved, _ = updates.apply(group, zero, one, state, settings)
+        own = optimizers[group]
+        moved, _ = updates.apply(own, zero, one, own.init(zero))
         assert float(moved["w"][0]) == -rate
 
 
