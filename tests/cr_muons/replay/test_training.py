@@ -1,11 +1,10 @@
 """Recorded training steps are reproduced."""
 
 import pathlib
-from typing import Any
 
 import pytest
 
-from jaxphys.cr_muons.replay.training import CASES, nested
+from jaxphys.cr_muons.replay.training import CASES
 from jaxphys.equivalence.golden import read
 from jaxphys.equivalence.replay import replay
 
@@ -19,11 +18,3 @@ def test_golden_file_replays_within_tolerance(path):
     rows = replay(read(path))
     assert rows
     assert [row for row in rows if not row.ok] == []
-
-
-def test_names_become_trees():
-    arrays: dict[str, Any] = {"a/0/x": 1, "a/0/y": 2, "b": 3}
-    assert nested(arrays) == {
-        "a": {"0": {"x": 1, "y": 2}},
-        "b": 3,
-    }
