@@ -1,6 +1,7 @@
 """Replays golden files: ``python -m jaxphys.equivalence FILE.npz ...``."""
 
 import argparse
+import math
 import sys
 
 from jaxphys.equivalence.golden import Comparison, read
@@ -9,13 +10,19 @@ from jaxphys.equivalence.replay import replay
 
 def _line(row: Comparison) -> str:
     verdict = "ok  " if row.ok else "MISS"
+    if math.isnan(row.deviation):  # no number to speak of
+        return f"  {verdict} {row.name:40s} {row.message}"
     text = f"  {verdict} {row.name:40s} deviation {row.deviation:9.3g}"
     text += f"  part of tolerance {row.part:9.3g}"
     return text + (f"  ({row.message})" if row.message else "")
 
 
 def main(arguments: list[str]) -> int:
-    """Replays every file and prints one line per output; returns the exit status."""
+    """Replays every file and prints one line per output; returns the exit status.
+
+    What a file lacks of the outputs of its case, and what it holds and nothing reads,
+    has a line too.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m jaxphys.equivalence",
         description="Replay golden files of any system and compare with the record.",

@@ -2,7 +2,8 @@
 
 A file ``<case>__<variant>.npz`` holds `meta` (JSON text: system, case, variant, config,
 source, tolerance, notes and, where needed, not_compared, finite_only) and the arrays
-``param/<PyTorch name>``, ``input/<name>`` and ``output/<name>``.
+``param/<PyTorch name>``, ``input/<name>`` and ``output/<name>``. What not_compared
+lists has no meaning for comparison, or is left out of a record of one's own.
 """
 
 import dataclasses
@@ -54,11 +55,11 @@ class Golden:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """How one output compares.
+    """How one output compares, or what is to be said of an entry that nothing reads.
 
     Attributes:
-      name: of the output.
-      deviation: largest absolute difference.
+      name: of the output; input/<name>, param/<name> or config for other entries.
+      deviation: largest absolute difference; NaN where no numbers are compared.
       part: largest part of the tolerance that was used; above 1 is a miss.
       message: why it missed, or which rule applied; empty for plain numbers.
     """
@@ -152,6 +153,11 @@ def tolerance_of(golden: Golden, name: str) -> dict[str, Any] | str | None:
     return table.get("*")
 
 
+def without_meaning(golden: Golden, name: str) -> bool:
+    """Returns whether a file says that an output has no meaning for comparison."""
+    return _listed(golden, "not_compared", name)
+
+
 def _listed(golden: Golden, key: str, name: str) -> bool:
     return any(
         name == prefix or name.startswith(prefix + "/") or prefix == "*"
@@ -174,7 +180,7 @@ def compare(
     """
     result = []
     for name, reference in sorted(golden.outputs.items()):
-        if _listed(golden, "not_compared", name):
+        if without_meaning(golden, name):
             continue
         if name not in got:
             result.append(Comparison(name, np.inf, np.inf, "not produced"))

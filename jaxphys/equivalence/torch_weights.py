@@ -47,7 +47,11 @@ def layer_norm(torch_name: str, path: Path) -> list[Entry]:
 
 
 def sequential(
-    state_dict: Mapping, torch_name: str, path: Path, layer: str = "dense_{}"
+    state_dict: Mapping,
+    torch_name: str,
+    path: Path,
+    layer: str = "dense_{}",
+    bias: bool | None = None,
 ) -> list[Entry]:
     """Returns the entries of the linear layers of a `torch.nn.Sequential`.
 
@@ -59,12 +63,14 @@ def sequential(
         torch_name: name of the sequential module.
         path: where the layers lie in the flax tree.
         layer: name of a layer there, with {} for its number.
+        bias: whether every layer has one; None: those that the state dict has.
 
     Raises:
         ValueError: no such layer exists.
     """
-    pattern = re.compile(rf"{re.escape(torch_name)}\.(\d+)\.weight")
-    places = sorted(int(m[1]) for name in state_dict if (m := pattern.fullmatch(name)))
+    pattern = re.compile(rf"{re.escape(torch_name)}\.(\d+)\.(?:weight|bias)")
+    matches = (pattern.fullmatch(name) for name in state_dict)
+    places = sorted({int(match[1]) for match in matches if match})
     if not places:
         raise ValueError(
             f"state dict: expected names like {torch_name}.0.weight, got "
@@ -73,7 +79,7 @@ def sequential(
     entries = []
     for number, place in enumerate(places):
         name = f"{torch_name}.{place}"
-        has_bias = f"{name}.bias" in state_dict
+        has_bias = f"{name}.bias" in state_dict if bias is None else bias
         entries += linear(name, (*path, layer.format(number)), has_bias)
     return entries
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxphys.data.batches import ArrayBatches, sequential
 from jaxphys.equivalence import torch_weights
+from jaxphys.equivalence.cases import Case, Names
 from jaxphys.equivalence.golden import Golden
 from jaxphys.track_extrapolator import simulation
 from jaxphys.track_extrapolator.analysis import metrics
@@ -125,7 +126,8 @@ def replay_mlp_forward(golden: Golden) -> Outputs:
 
 def _torch_names(golden: Golden, params: Mapping) -> dict[str, np.ndarray]:
     """Names the weights, or their gradients, as the PyTorch program does."""
-    entries = torch_weights.sequential(golden.params, "network", ("network",))
+    path = ("network",)
+    entries = torch_weights.sequential(golden.params, "network", path, bias=True)
     return torch_weights.to_torch(params, entries)
 
 
@@ -226,7 +228,8 @@ def replay_train_loop(golden: Golden) -> Outputs:
 
 def replay_lr_plateau(golden: Golden) -> Outputs:
     """The learning-rate schedule alone."""
-    settings = dict(golden.config)
+    config = golden.config
+    settings = {**config, "factor": config["factor"], "patience": config["patience"]}
     settings.pop("threshold_mode", None)
     rate = settings.pop("lr")
     plateau = phases.Plateau("metric", rate, **settings)
@@ -276,16 +279,55 @@ def replay_legacy_checkpoint(golden: Golden) -> Outputs:
     return {"y": prediction, **errors}
 
 
+def _field_file_outputs(golden: Golden) -> Names:
+    header = "bin" in golden.config["format"]
+    return ("B", "min", "inv_d", "N") if header else ("B", "x", "y", "z")
+
+
+def _propagate_outputs(golden: Golden) -> Names:
+    jacobian = golden.config.get("jacobian_first", 0)
+    return ("state", "jacobian") if jacobian else ("state",)
+
+
+ERRORS = (
+    "mean_error",
+    "std_error",
+    "max_error",
+    "p50_error",
+    "p95_error",
+    "p99_error",
+)
+# of the original; a momentum bin without tracks has no number
+METRICS = (
+    *ERRORS,
+    "pos_mean",
+    "pos_mean_*GeV",
+    "pos_std",
+    "pos_median",
+    "pos_p95",
+    "pos_p99",
+    "pos_max",
+    "slope_mean",
+    "slope_p95",
+    "total_params",
+)
 CASES = {
-    "propagate": replay_propagate,
-    "field_file": replay_field_file,
-    "field_eval": replay_field_eval,
-    "generate_sample": replay_generate_sample,
-    "mlp_forward": replay_mlp_forward,
-    "mlp_train": replay_mlp_train,
-    "train_loop": replay_train_loop,
-    "lr_plateau": replay_lr_plateau,
-    "metrics": replay_metrics,
-    "bin_export": replay_bin_export,
-    "legacy_checkpoint": replay_legacy_checkpoint,
+    "propagate": Case(replay_propagate, _propagate_outputs),
+    "field_file": Case(replay_field_file, _field_file_outputs),
+    "field_eval": Case(
+        replay_field_eval, ("B", "B_zero_outside", "B_float32", "inside")
+    ),
+    "generate_sample": Case(replay_generate_sample, ("X", "Y", "P")),
+    "mlp_forward": Case(replay_mlp_forward, ("net", "y", "y_float64", "jacobian")),
+    "mlp_train": Case(replay_mlp_train, ("loss", "grad/*", "param_after/*")),
+    "train_loop": Case(
+        replay_train_loop,
+        ("train_loss", "val_loss", "lr", "best_val_loss", "param_after/*"),
+    ),
+    "lr_plateau": Case(replay_lr_plateau, ("lr",)),
+    "metrics": Case(replay_metrics, METRICS),
+    "bin_export": Case(
+        replay_bin_export, ("bytes_A", "bytes_cpp_colmajor", "y_float64", "y_cpp")
+    ),
+    "legacy_checkpoint": Case(replay_legacy_checkpoint, ("y", *ERRORS)),
 }

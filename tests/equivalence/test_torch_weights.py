@@ -25,6 +25,16 @@ def test_sequential_skips_activations_and_transposes():
     assert "bias" not in tree["net"]["dense_1"]
 
 
+def test_layer_that_lacks_its_weight_or_its_bias_is_named():
+    state = state_dict()
+    del state["network.0.weight"]
+    with pytest.raises(ValueError, match=r"missing \['network.0.weight'\]"):
+        tw.to_flax(state, tw.sequential(state, "network", ()))
+    state = state_dict()
+    with pytest.raises(ValueError, match=r"missing \['network.2.bias'\]"):
+        tw.to_flax(state, tw.sequential(state, "network", (), bias=True))
+
+
 def test_more_than_ten_places_keep_their_order():
     state = {f"n.{i}.weight": np.full((1, 1), float(i)) for i in range(0, 24, 2)}
     tree = tw.to_flax(state, tw.sequential(state, "n", ()))

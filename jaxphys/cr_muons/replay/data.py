@@ -14,6 +14,7 @@ from jaxphys.cr_muons.physics.normalise import (
     normalise_muons,
 )
 from jaxphys.cr_muons.replay.reader_batches import Outlier, training_calls
+from jaxphys.equivalence.cases import Case
 from jaxphys.equivalence.golden import Golden
 
 Outputs = Mapping[str, Any]
@@ -22,9 +23,15 @@ Outputs = Mapping[str, Any]
 def replay_normalise(golden: Golden) -> Outputs:
     """Conditions and features of raw numbers, and the way back."""
     primaries, _ = primaries_of_columns(golden.inputs["primaries"])
+    muons, counts = golden.inputs["muons"], golden.inputs["counts"]
+    if len(counts) != len(primaries) or counts.sum() != len(muons):
+        raise ValueError(
+            f"{golden.path}: input/counts: {len(counts)} events with {counts.sum()} "
+            f"muons, expected {len(primaries)} with {len(muons)}"
+        )
     return {
         "cond": normalise_conditions(primaries),
-        "features": normalise_muons(golden.inputs["muons"]),
+        "features": normalise_muons(muons),
         "denormalised": denormalise_muons(golden.outputs["features"]),
     }
 
@@ -75,4 +82,7 @@ def _file(content, name):
     return open_parquet(name, lambda: pa.BufferReader(buffer))
 
 
-CASES = {"parquet": replay_parquet, "normalise": replay_normalise}
+CASES = {
+    "parquet": Case(replay_parquet, ("n_steps", "n_outliers", "step/*", "outlier/*")),
+    "normalise": Case(replay_normalise, ("cond", "features", "denormalised")),
+}

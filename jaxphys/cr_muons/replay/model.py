@@ -17,41 +17,27 @@ from jaxphys.cr_muons.model.torch_weights import (
     to_state_dict,
 )
 from jaxphys.cr_muons.training import adaptive, critic_step, penalty
+from jaxphys.equivalence.cases import Case, Names
 from jaxphys.equivalence.golden import Golden
+from jaxphys.equivalence.watched import Under
 
 Outputs = Mapping[str, Any]
-_SETTINGS = (
-    "cond_dim",
-    "feat_dim",
-    "latent_dim_global",
-    "latent_dim_local",
-    "hidden_dim",
-    "score_head",
-    "critic_pooling",
-    "train_recipe",
-    "optimizer",
-    "lr",
-    "momentum",
-    "lambda_gp",
-    "critic_steps",
-    "gp_mode",
-    "gp_every",
-    "gp_max_pairs",
-    "gp_sample_fraction",
-    "grad_clip_norm",
-    "grad_accum_steps",
-)
+EMA_TANH = "ema_tanh"  # the head that keeps a running mean of the scores
+PERMUTED = "the pairs are recorded as they are after it"
+SIZES = ("cond_dim", "feat_dim")
+CRITIC = ("score_head", "critic_pooling")
+GENERATOR = ("latent_dim_global", "latent_dim_local", "hidden_dim")
 
 
-def settings_of(config: Mapping[str, Any], **changes: Any) -> GanSettings:
-    """Returns the settings that a file's config names; the rest are the defaults."""
-    found = {name: config[name] for name in _SETTINGS if config.get(name) is not None}
+def settings_of(config: Mapping[str, Any], names: Names, **changes: Any) -> GanSettings:
+    """Returns settings of a file's config; what is null there is the default."""
+    found = {name: config[name] for name in names if config[name] is not None}
     return GanSettings(**{"max_fake_per_event": 1_000_000, **found, **changes})
 
 
 def replay_generator(golden: Golden) -> Outputs:
     """The generator on given noise, with predicted or given numbers of muons."""
-    inputs, settings = golden.inputs, settings_of(golden.config)
+    inputs, settings = golden.inputs, settings_of(golden.config, SIZES + GENERATOR)
     variables = {"params": from_state_dict(golden.params, settings)["generator"]}
     network = Generator(settings)
     conditions = jnp.asarray(inputs["conditions"])
@@ -83,22 +69,34 @@ def replay_generator(golden: Golden) -> Outputs:
     }
 
 
-def muons_of(arrays: Mapping[str, Any], num_events: int, prefix: str = "") -> Any:
-    """Returns the muons of a recorded batch as one part."""
-    event = np.asarray(arrays[f"{prefix}batch_index"], np.int32)
-    number = np.bincount(event, minlength=num_events).astype(np.int32)
-    features = jnp.asarray(arrays[f"{prefix}muons"])
-    return parts.Muons(
-        features[None], jnp.asarray(event)[None], jnp.asarray(number)[None]
-    )
+def score_ema(golden: Golden) -> jax.Array:
+    """Returns the recorded running mean of scores, which not every head has."""
+    kept = golden.config["score_head"] == EMA_TANH
+    return jnp.asarray(golden.params[EMA_NAME] if kept else np.float32(1))
+
+
+def muons_of(inputs: Mapping[str, Any], path: str, num_events: int) -> parts.Muons:
+    """Returns the muons of the recorded batch below a path as one part.
+
+    Raises:
+        ValueError: the numbers of muons are not those of the events of the muons.
+    """
+    arrays = Under(inputs, path)
+    event = np.asarray(arrays["batch_index"], np.int32)
+    number = np.asarray(arrays["counts"], np.int32)
+    if not np.array_equal(number, np.bincount(event, minlength=num_events)):
+        raise ValueError(
+            f"input/{path}/counts: expected how often an event is in batch_index"
+        )
+    found = (arrays["muons"], event, number)
+    return parts.Muons(*(jnp.asarray(array)[None] for array in found))
 
 
 def replay_critic(golden: Golden) -> Outputs:
     """Calls of the critic, one after the other."""
-    config, settings = golden.config, settings_of(golden.config)
+    config, settings = golden.config, settings_of(golden.config, SIZES + CRITIC)
     params = from_state_dict(golden.params, settings)["critic"]
-    ema = jnp.asarray(golden.params.get(EMA_NAME, np.float32(1)))
-    outputs = {}
+    ema, outputs = score_ema(golden), {}
 
     @jax.jit
     def call_critic(params, ema, muons, conditions) -> Any:
@@ -109,15 +107,14 @@ def replay_critic(golden: Golden) -> Outputs:
 
     for call in range(config["n_calls"]):
         name = f"call/{call}"
-        names = ("muons", "batch_index", "conditions")
-        arrays = {n: golden.inputs[f"{name}/{n}"] for n in names}
-        conditions = jnp.asarray(arrays["conditions"])[None]
+        conditions = jnp.asarray(golden.inputs[f"{name}/conditions"])[None]
         events = conditions.shape[1]
-        muons = muons_of(arrays, events)
+        muons = muons_of(golden.inputs, name, events)
         raw, ema, score = call_critic(params, ema, muons, conditions)
         outputs[f"{name}/raw"] = raw[0, :, None]
         outputs[f"{name}/score"] = score[0, :, None]
-        outputs[f"{name}/ema_after"] = ema
+        if settings.score_head == EMA_TANH:
+            outputs[f"{name}/ema_after"] = ema
     return outputs
 
 
@@ -140,21 +137,22 @@ def pairs_of(
 
 def replay_penalty(golden: Golden) -> Outputs:
     """The gradient penalty and its gradient."""
-    inputs, settings = golden.inputs, settings_of(golden.config, gp_mode="flat")
+    # which pairs the other settings choose is recorded
+    inputs, settings = golden.inputs, settings_of(golden.config, CRITIC, gp_mode="flat")
     params = from_state_dict(golden.params, settings)["critic"]
     conditions = jnp.asarray(inputs["conditions"])[None]
     events = conditions.shape[1]
-    ema = jnp.asarray(golden.params.get(EMA_NAME, np.float32(1)))
+    ema = score_ema(golden)
+    real, fake = (jnp.asarray(inputs[f"{n}_muons"])[None] for n in ("real", "fake"))
     numbers = [
         np.bincount(inputs[f"{name}_batch_index"], minlength=events)
         for name in ("real", "fake")
     ]
+    pairs = jax.tree.map(lambda a: jnp.asarray(a)[None], pairs_of(inputs, events))
     outputs: dict[str, Any] = {"n_pairs_before_subsampling": np.minimum(*numbers).sum()}
     if not len(inputs["pair_real_index"]):
         zeros = jax.tree.map(np.zeros_like, params)
-        return outputs | _named_penalty(np.float32(0), [], zeros, ema, settings)
-    pairs = jax.tree.map(lambda a: jnp.asarray(a)[None], pairs_of(inputs, events))
-    real, fake = (jnp.asarray(inputs[f"{n}_muons"])[None] for n in ("real", "fake"))
+        return outputs | _named_penalty(np.float32(0), None, zeros, ema, settings)
     alpha = jnp.asarray(inputs["alpha"])[None, :, 0]
     points = penalty.between(real, fake, alpha, pairs)
     weight = jnp.ones(alpha.shape)
@@ -180,12 +178,12 @@ def replay_penalty(golden: Golden) -> Outputs:
 
 def _named_penalty(gp, norms, gradient, ema, settings) -> dict[str, Any]:
     named = to_state_dict({"critic": gradient}, settings)
-    return {
-        "gp": gp,
-        "grad_norm": norms,
-        "ema_after": ema,
-        **{f"grad/{name}": array for name, array in named.items()},
-    }
+    outputs = {f"grad/{name}": array for name, array in named.items()}
+    if norms is not None:
+        outputs["grad_norm"] = norms
+    if settings.score_head == EMA_TANH:
+        outputs["ema_after"] = ema
+    return {"gp": gp, **outputs}
 
 
 def replay_adaptive(golden: Golden) -> Outputs:
@@ -214,9 +212,33 @@ def replay_adaptive(golden: Golden) -> Outputs:
     return {"critic_steps": steps, "lambda_gp": weight}
 
 
+def _generator_outputs(golden: Golden) -> Names:
+    predicted = golden.config["counts_mode"] == "predict"
+    always = ("counts", "context", "muons", "batch_index")
+    return (*always, "multiplicity_log10") if predicted else always
+
+
+def _critic_outputs(golden: Golden) -> Names:
+    kept = golden.config["score_head"] == EMA_TANH
+    kinds = ("raw", "score", "ema_after") if kept else ("raw", "score")
+    calls = range(golden.config["n_calls"])
+    return tuple(f"call/{call}/{kind}" for call in calls for kind in kinds)
+
+
+def _penalty_outputs(golden: Golden) -> Names:
+    names = ["gp", "n_pairs_before_subsampling", "grad/*"]
+    if len(golden.inputs["pair_real_index"]):
+        names.append("grad_norm")
+    if golden.config["score_head"] == EMA_TANH:
+        names.append("ema_after")
+    return tuple(names)
+
+
 CASES = {
-    "generator_forward": replay_generator,
-    "critic_forward": replay_critic,
-    "gradient_penalty": replay_penalty,
-    "adaptive_critic": replay_adaptive,
+    "generator_forward": Case(replay_generator, _generator_outputs),
+    "critic_forward": Case(replay_critic, _critic_outputs),
+    "gradient_penalty": Case(
+        replay_penalty, _penalty_outputs, unread={"perm": PERMUTED}
+    ),
+    "adaptive_critic": Case(replay_adaptive, ("critic_steps", "lambda_gp")),
 }

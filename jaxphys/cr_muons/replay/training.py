@@ -16,7 +16,16 @@ from jaxphys.cr_muons.model.torch_weights import (
     from_state_dict,
     to_state_dict,
 )
-from jaxphys.cr_muons.replay.model import pairs_of, settings_of
+from jaxphys.cr_muons.replay.model import (
+    CRITIC,
+    EMA_TANH,
+    GENERATOR,
+    PERMUTED,
+    SIZES,
+    pairs_of,
+    score_ema,
+    settings_of,
+)
 from jaxphys.cr_muons.training import (
     critic_step,
     generator_step,
@@ -25,28 +34,47 @@ from jaxphys.cr_muons.training import (
     updates,
 )
 from jaxphys.cr_muons.training.latents import Latents
+from jaxphys.equivalence.cases import Case, Names
 from jaxphys.equivalence.golden import Golden
+from jaxphys.equivalence.watched import Under
 from jaxphys.training.task import TrainState
 
 Outputs = Mapping[str, Any]
+_STEP = (
+    "train_recipe",
+    "optimizer",
+    "lr",
+    "momentum",
+    "lambda_gp",
+    "critic_steps",
+    "gp_mode",
+    "gp_every",
+    "gp_max_pairs",
+    "gp_sample_fraction",
+    "grad_clip_norm",
+    "grad_accum_steps",
+)
 
 
 def replay_training(golden: Golden) -> Outputs:
     """Some steps with recorded batches and random numbers."""
-    config = golden.config
-    inputs = nested(golden.inputs)
-    sizes = _sizes(inputs, config["n_steps"])
-    settings = settings_of(config, fake_muon_budget=sizes["fakes"])
+    config, inputs = golden.config, golden.inputs
+    steps = range(config["n_steps"])
+    recorded = [Under(inputs, f"batch/{k}") for k in steps]
+    drawn = [_turns(inputs, k) for k in steps]
+    sizes = _sizes(recorded, drawn)
+    settings = settings_of(
+        config, SIZES + GENERATOR + CRITIC + _STEP, fake_muon_budget=sizes["fakes"]
+    )
     params = from_state_dict(golden.params, settings)
     params = jax.tree.map(jnp.asarray, params)
     state = step.initial_state(params, updates.optimizers(settings), settings)
-    ema = jnp.asarray(golden.params.get(EMA_NAME, np.float32(1)))
-    state = state.replace(extra={**state.extra, "score_ema": ema})
+    state = state.replace(extra={**state.extra, "score_ema": score_ema(golden)})
     rows, outputs = [], {}
     take = recorded_step(settings)
-    for k in range(config["n_steps"]):
-        batch = padded_batch(inputs["batch"][str(k)], sizes["muons"])
-        draws = padded_draws(inputs["draws"][str(k)], sizes, settings)
+    for k in steps:
+        batch = padded_batch(recorded[k], sizes["muons"])
+        draws = padded_draws(drawn[k], sizes, settings)
         state, found, gradients = take(state, batch, draws)
         rows.append(found)
         if k == 0:
@@ -54,11 +82,13 @@ def replay_training(golden: Golden) -> Outputs:
             outputs |= {f"grad/{name}": array for name, array in named.items()}
     for name in ("c_loss", "g_loss", "m_loss", "w_gap"):
         outputs[name] = np.array([row[name] for row in rows])
-    # the weights enter as sums over events, and these were counted
-    outputs["n_fake"] = np.array([int(row["num_fake"]) for row in rows])
+    if settings.train_recipe == "joint":
+        # the weights enter as sums over events, and these were counted
+        outputs["n_fake"] = np.array([int(row["num_fake"]) for row in rows])
     after = to_state_dict(state.params, settings)
     outputs |= {f"param_after/{name}": array for name, array in after.items()}
-    outputs[f"param_after/{EMA_NAME}"] = state.extra["score_ema"]
+    if settings.score_head == EMA_TANH:
+        outputs[f"param_after/{EMA_NAME}"] = state.extra["score_ema"]
     return {**outputs, **_optimizers(state, settings)}
 
 
@@ -141,25 +171,20 @@ def recorded_step(settings: GanSettings) -> Callable[..., Any]:
     return take
 
 
-def nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Returns arrays named a/b/c as nested dicts."""
-    tree: dict[str, Any] = {}
-    for name, array in arrays.items():
-        *path, last = name.split("/")
-        node = tree
-        for part in path:
-            node = node.setdefault(part, {})
-        node[last] = array
-    return tree
+def _turns(inputs: Mapping[str, Any], step: int) -> list[Under]:
+    """Returns the recorded random numbers of each call of the generator in a step."""
+    calls = Under(inputs, f"draws/{step}").numbers
+    return [Under(inputs, f"draws/{step}/{call}") for call in calls]
 
 
-def _sizes(inputs: Mapping[str, Any], steps: int) -> dict[str, int]:
+def _sizes(
+    batches: Sequence[Mapping[str, Any]], draws: Sequence[Sequence[Mapping[str, Any]]]
+) -> dict[str, int]:
     """Returns places for muons, generated muons and pairs that hold every step."""
-    used = [str(k) for k in range(steps)]
-    turns = [turn for k in used for turn in inputs["draws"][k].values()]
+    turns = [turn for step in draws for turn in step]
     pairs = [len(t["pair_real_index"]) for t in turns if "pair_real_index" in t]
     return {
-        "muons": max(len(inputs["batch"][k]["muons"]) for k in used),
+        "muons": max(len(batch["muons"]) for batch in batches),
         "fakes": max(len(turn["z_local"]) for turn in turns),
         "pairs": max([1, *pairs]),
     }
@@ -181,7 +206,7 @@ def padded_batch(arrays: Mapping[str, np.ndarray], places: int) -> dict[str, Any
 
 
 def padded_draws(
-    arrays: Mapping[str, Mapping[str, np.ndarray]],
+    turns: Sequence[Mapping[str, np.ndarray]],
     sizes: Mapping[str, int],
     settings: GanSettings,
 ) -> list[dict[str, Any]]:
@@ -192,8 +217,7 @@ def padded_draws(
     and alpha [1, B].
     """
     found: list[dict[str, Any]] = []
-    for number in range(len(arrays)):
-        turn = arrays[str(number)]
+    for turn in turns:
         events = len(turn["z_global"])
         pad = sizes["fakes"] - len(turn["z_local"])
         one: dict[str, Any] = {
@@ -205,9 +229,12 @@ def padded_draws(
                 [f"pair_{n}_index" for n in ("real", "fake", "batch")],
                 np.zeros(0, np.int64),
             )
-            one["alpha"] = turn.get("alpha", np.zeros((events, 1), np.float32))[:, 0]
-            pairs = turn if "pair_real_index" in turn else none
+            # a turn without pairs is one without the penalty
+            pairs = turn if any(name.startswith("pair_") for name in turn) else none
             one["pairs"] = pairs_of(pairs, events, sizes["pairs"])
+            no_alpha = np.zeros((events, 1), np.float32)
+            mixed = len(pairs["pair_real_index"]) > 0
+            one["alpha"] = (turn["alpha"] if mixed else no_alpha)[:, 0]
         found.append(jax.tree.map(lambda a: jnp.asarray(a)[None], one))
     return found
 
@@ -244,4 +271,12 @@ def _adam_count(opt_state: Any) -> np.ndarray:
     return np.asarray(next(s.count for s in states if is_adam(s)), np.int64)
 
 
-CASES = {"train_step": replay_training}
+def _outputs(golden: Golden) -> Names:
+    names = ("c_loss", "g_loss", "m_loss", "w_gap", "param_after/*", "grad/*", "opt/*")
+    joint = golden.config["train_recipe"] == "joint"
+    return (*names, "n_fake") if joint else names
+
+
+CASES = {
+    "train_step": Case(replay_training, _outputs, unread={"draws/*/perm": PERMUTED})
+}

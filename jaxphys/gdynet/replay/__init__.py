@@ -1,4 +1,4 @@
-"""Recorded cases of the original: case -> function of the file that replays it."""
+"""Recorded cases of the original: name -> how it is replayed and what it holds."""
 
 from jaxphys.gdynet.replay.cases import CASES
 

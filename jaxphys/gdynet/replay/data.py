@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxphys.data.batches import sequential
+from jaxphys.equivalence.cases import Case, Names
 from jaxphys.equivalence.golden import Golden
 from jaxphys.gdynet.batches import PairBatches
 from jaxphys.gdynet.data.dataset import (
@@ -40,7 +41,9 @@ def _one(golden: Golden) -> Outputs:
     config = golden.config
     tau, size = config["tau"], config["batch_size"]
     ferro = config["model"] == FERRO
-    data = from_arrays(golden.inputs, directions=ferro)
+    names = FILES if ferro else FILES[:4]
+    arrays = {name: golden.inputs[name] for name in names}
+    data = from_arrays(arrays, directions=ferro)
     pairs = all_pairs(data, tau)
     positions = np.arange(pairs.size)
     outputs: dict[str, Any] = {
@@ -96,7 +99,8 @@ def _gaussians(dists, config):
 
 def _several(golden: Golden) -> Outputs:
     """Trajectories of one leading axis, one after the other."""
-    config, arrays = golden.config, dict(golden.inputs)
+    config = golden.config
+    arrays = {name: golden.inputs[name] for name in FILES[:4]}
     count, frames = arrays["nbr_lists"].shape[:2]
     for name in ("nbr_lists", "nbr_dists"):
         arrays[name] = arrays[name].reshape(-1, *arrays[name].shape[2:])
@@ -198,6 +202,23 @@ def replay_preprocess(golden: Golden) -> Outputs:
     return outputs
 
 
+def _dataset_outputs(golden: Golden) -> Names:
+    if "cases" in golden.meta:
+        return ("required/*",)
+    if "n_trajectories" in golden.config:
+        names = ("trajectory", "frame_0", "frame_t", "n_samples", "n_batches")
+        return (*names, "batch*/nbr_lists_*", "batch*/nbr_dists_*")
+    names = ("pairs", "n_samples", "n_batches_train", "n_batches_predict")
+    pairs = len(golden.inputs["nbr_lists"]) - golden.config["tau"]
+    last = -(-pairs // golden.config["batch_size"]) - 1
+    return (*names, "sample1_*/*", "batch0_*/*", f"batch{last}_*/*")
+
+
+def _preprocess_outputs(golden: Golden) -> Names:
+    names = ("nbr_lists", "nbr_dists", "traj_coords", "atom_types", "target_index")
+    return (*names, "lattices") if golden.config["backend"] == "kdtree" else names
+
+
 def _undo_swaps(lists, wider, reference):
     """Orders neighbours of nearly one distance (5e-5 A) as the record has them."""
     lists, width = lists.copy(), lists.shape[2]
@@ -209,3 +230,9 @@ def _undo_swaps(lists, wider, reference):
             if not recorded - collections.Counter(wider.lists[f, i, group].tolist()):
                 lists[f, i, places] = reference[f, i, places]
     return lists
+
+
+CASES = {
+    "dataset": Case(replay_dataset, _dataset_outputs),
+    "preprocess": Case(replay_preprocess, _preprocess_outputs),
+}

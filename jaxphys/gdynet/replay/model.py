@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxphys.equivalence.cases import Case, Names
 from jaxphys.equivalence.golden import Arrays, Golden
 from jaxphys.gdynet.model.convolution import centres, expand
 from jaxphys.gdynet.model.model import GDyNet
@@ -44,6 +45,12 @@ def model_of(golden: Golden) -> GDyNet:
     )
 
 
+def _frame_of(golden: Golden) -> dict[str, str]:
+    """Returns the names of the arrays of a frame of a file's model."""
+    ferro = golden.config["model"] == "gdynet_ferro"
+    return {k: v for k, v in _FRAME.items() if ferro or k != "directions"}
+
+
 def replay_gaussian_expansion(golden: Golden) -> Outputs:
     """Distances to Gaussian features."""
     config = golden.config
@@ -55,8 +62,8 @@ def replay_gaussian_expansion(golden: Golden) -> Outputs:
 
 def _counters(golden: Golden, steps: int) -> Arrays:
     """Returns the counters of batches, which only PyTorch keeps."""
-    found = {n: a for n, a in golden.params.items() if n.endswith(_COUNTER)}
-    return {name: array + steps for name, array in found.items()}
+    names = [name for name in golden.params if name.endswith(_COUNTER)]
+    return {name: golden.params[name] + steps for name in names}
 
 
 def _buffers(golden: Golden, tree: Mapping, model: GDyNet, steps: int) -> dict:
@@ -70,9 +77,7 @@ def replay_forward(golden: Golden) -> Outputs:
     inputs, model = golden.inputs, model_of(golden)
     variables = variables_from_torch(golden.params, model)
     frames = {
-        ours: jnp.asarray(inputs[name])
-        for ours, name in _FRAME.items()
-        if name in inputs
+        ours: jnp.asarray(inputs[name]) for ours, name in _frame_of(golden).items()
     }
     constants = inputs["atom_types"], inputs["target_index"]
     found: Any = model.apply(variables, frames, *constants)
@@ -173,10 +178,9 @@ def _train(golden: Golden) -> Outputs:
 def _batch(golden: Golden, number: int, dtype: Any) -> dict[str, jax.Array]:
     found = {"weight": jnp.ones(golden.config["batch"], dtype)}
     for which in ("0", "t"):
-        for ours, name in _FRAME.items():
-            array = golden.inputs.get(f"batch/{name}_{which}")
-            if array is not None:
-                found[f"{ours}_{which}"] = jnp.asarray(array[number])
+        for ours, name in _frame_of(golden).items():
+            array = golden.inputs[f"batch/{name}_{which}"]
+            found[f"{ours}_{which}"] = jnp.asarray(array[number])
     return found
 
 
@@ -188,3 +192,22 @@ def _with_columns(prefix: str, named: Arrays, model: GDyNet) -> dict[str, Any]:
             columns = array[:, model.atom_fea_len :]
             found[f"{prefix}/{name}_columns_from_A"] = columns
     return found
+
+
+def _forward_outputs(golden: Golden) -> Names:
+    evaluated = ("eval/probs", "eval/logits")
+    if golden.config["eval_only"]:
+        return evaluated
+    return (*evaluated, "train/probs", "train/logits", "train/*", "grad/*")
+
+
+_TRAIN = (
+    *("loss", "vamp1", "vamp2", "probs_0", "probs_t"),
+    *("eval_probs_lobe_0", "eval_probs_lobe_t", "grad_step0/*", "param_after/*"),
+)
+CASES = {
+    "gaussian_expansion": Case(replay_gaussian_expansion, ("features",)),
+    "forward_vanilla": Case(replay_forward, _forward_outputs),
+    "forward_ferro": Case(replay_forward, _forward_outputs),
+    "train_step": Case(replay_train_step, _TRAIN),
+}

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxphys.equivalence.cases import Case, Names
 from jaxphys.equivalence.golden import Golden
 from jaxphys.gdynet.analysis import koopman, markov, uncertainty
 from jaxphys.gdynet.training import vamp
@@ -19,7 +20,8 @@ Outputs = dict[str, Any]
 def replay_vamp_loss(golden: Golden) -> Outputs:
     """Scores, the symmetric loss and all gradients, in the recorded precision."""
     epsilon, inputs = golden.config["epsilon"], golden.inputs
-    directions = [inputs.get(f"direction_{name}") for name in ("chi0", "chit")]
+    sides, wide = ("chi0", "chit"), golden.config["dtype"] == "float64"
+    directions = [inputs[f"direction_{name}"] if wide else None for name in sides]
     with jax.enable_x64(golden.config["dtype"] == "float64"):
         compiled = jax.jit(_vamp_loss, static_argnums=3)
         found = compiled(inputs["chi0"], inputs["chit"], directions, epsilon)
@@ -103,8 +105,9 @@ def replay_koopman(golden: Golden) -> Outputs:
         "txie/koopman": operators["txie"],
         "txie/its": _timescales(p, lags, config["txie_epsilon"]),
     }
+    declared = _split_axes(golden)
     for axis in (0, 1):
-        if f"its_split_axis{axis}/mean" in golden.outputs:
+        if axis in declared or f"its_split_axis{axis}/mean" in golden.outputs:
             times = uncertainty.split_errors(
                 p,
                 lags,
@@ -117,6 +120,12 @@ def replay_koopman(golden: Golden) -> Outputs:
             for name, value in times._asdict().items():
                 outputs[f"its_split_axis{axis}/{name}"] = value
     return outputs | _analyzer(golden, p, tau) | _deeptime(golden, lags)
+
+
+def _split_axes(golden: Golden) -> list[int]:
+    """Returns the axes of frames and of targets that are long enough to be split."""
+    sizes = golden.inputs["predictions"].shape[:2]
+    return [axis for axis in (0, 1) if sizes[axis] >= golden.config["n_splits"]]
 
 
 def _timescales(p, lags, epsilon) -> np.ndarray:
@@ -136,7 +145,8 @@ def _analyzer(golden: Golden, p: np.ndarray, tau: int) -> Outputs:
 
 
 def _deeptime(golden: Golden, lags: list[int]) -> Outputs:
-    if "dtrajs" not in golden.inputs:
+    recorded = any(name.startswith("deeptime/") for name in golden.outputs)
+    if "dtrajs" not in golden.inputs and not recorded:
         return {}
     size = golden.config["state_len"]
     counts = [markov.count_matrix([golden.inputs["dtrajs"]], lag, size) for lag in lags]
@@ -155,8 +165,35 @@ def _deeptime(golden: Golden, lags: list[int]) -> Outputs:
     }
 
 
+def _vamp_loss_outputs(golden: Golden) -> Names:
+    names = [f"cov/{name}" for name in ("c00", "c0t", "ctt")]
+    names += ["metric/vamp1", "metric/vamp2"]
+    for kind, mode in itertools.product(("vamp1", "vamp2", "sym"), MODES):
+        value = "loss" if kind == "sym" else "score"
+        names += [f"{kind}/{mode}/{n}" for n in (value, "grad_chi0", "grad_chit")]
+        # recorded where finite differences settled, which only their tolerance tells
+        derivative = f"{kind}/{mode}/directional_derivative"
+        if derivative in golden.meta["tolerance"]:
+            names.append(derivative)
+    return tuple(names)
+
+
+def _koopman_outputs(golden: Golden) -> Names:
+    analysis = ("timescales", "eigenvalues_abs", "stationary")
+    analyzer = ("transition_matrix", "populations_per_frame", "autocorrelation")
+    names = ["koopman", "its", "ck_predicted", "ck_estimated", "stationary"]
+    names += [f"analysis/{name}" for name in analysis]
+    names += [f"analyzer/{name}" for name in (*analyzer, "summary")]
+    names += ["txie/koopman", "txie/its"]
+    for axis in _split_axes(golden):
+        names += [f"its_split_axis{axis}/{n}" for n in ("mean", "lower", "upper")]
+    return (*names, "deeptime/*")
+
+
+_KINDS = ("self", "self_top2", "cross")
+_DEEPTIME = tuple(f"{kind}/vamp{r}" for kind in _KINDS for r in ("1", "2", "E"))
 CASES = {
-    "vamp_loss": replay_vamp_loss,
-    "deeptime_scores": replay_deeptime_scores,
-    "koopman": replay_koopman,
+    "vamp_loss": Case(replay_vamp_loss, _vamp_loss_outputs),
+    "deeptime_scores": Case(replay_deeptime_scores, (*_DEEPTIME, "singular_values")),
+    "koopman": Case(replay_koopman, _koopman_outputs),
 }

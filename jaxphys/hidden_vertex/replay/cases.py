@@ -8,17 +8,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxphys.equivalence.cases import Case, Names
 from jaxphys.equivalence.golden import Golden
 from jaxphys.hidden_vertex.analysis import scores
 from jaxphys.hidden_vertex.data import splits
 from jaxphys.hidden_vertex.physics import graphs
 from jaxphys.hidden_vertex.replay.training import (
+    CASES as TRAINING,
+)
+from jaxphys.hidden_vertex.replay.training import (
+    UNLABELLED,
     named,
     node_model,
     node_part,
     replay_node_train,
-    replay_train,
-    replay_train_loop,
     seed_model,
     unpadded,
 )
@@ -50,14 +53,15 @@ def replay_graph_build(golden: Golden) -> Outputs:
         edges.append(found)
     x_raw = np.concatenate(events)
     joined = np.concatenate(edges, axis=1)
+    nodes = {"x_raw": x_raw}
+    if not radius:
+        nodes = {"x": graphs.features(x_raw), "label": rows[:, -1]}
     return {
-        "x": graphs.features(x_raw),
-        "x_raw": x_raw,
+        **nodes,
         "node_offset": np.cumsum([0, *map(len, events)]),
         "edge_offset": np.cumsum([0, *(e.shape[1] for e in edges)]),
         "senders": joined[0],
         "receivers": joined[1],
-        "label": rows[:, -1],
     }
 
 
@@ -153,7 +157,7 @@ def _losses(golden: Golden) -> Outputs:
     functions: dict[str, Callable] = general
     variable, name = x_hat, "grad_x_hat"
     chamfer = losses.chamfer(x_hat, x, n_node, most)
-    if "emitted" in inputs:
+    if golden.config["broadcast"]:
         variable, name = wide("emitted"), "grad_emitted"
         functions = {k: lambda o, f=f: f(o[index]) for k, f in general.items()}
         functions["chamfer_batch"] = lambda o: losses.chamfer_cloud_emitted(
@@ -278,14 +282,55 @@ def _same_scores(
 
 RULES = {BY_SET: _same_sets, BUT_TIES: _same_scores}
 
+
+def _graph_outputs(golden: Golden) -> Names:
+    names = ("node_offset", "edge_offset", "senders", "receivers")
+    return (*names, *(("x_raw",) if "radius" in golden.config else ("x", "label")))
+
+
+def _loss_outputs(golden: Golden) -> Names:
+    names = ("mse", "mse_per_graph_mean", "weighted_10_1_1", "pt_only")
+    names += ("chamfer_batch", "chamfer_graph")
+    variable = "emitted" if golden.config["broadcast"] else "x_hat"
+    gradients = tuple(f"grad_{variable}/{name}" for name in names)
+    others = ("mse_per_graph", "chamfer_per_graph", "chamfer_batch_f32_original")
+    return names + gradients + others
+
+
+def _node_outputs(golden: Golden) -> Names:
+    if "steps" in golden.config:
+        return ("loss", "grad/*", "param_after/*")
+    names = ("x_std", "z", "x_hat", "loss_pt_only", "loss_weighted")
+    scored = tuple(f"score_{r}_{n}" for r in ("max", "mean") for n in ("pt", "all"))
+    return (*names, *scored, "score_max_all_raw_input_fault")
+
+
 CASES = {
-    "graph_build": replay_graph_build,
-    "gcn_conv": replay_gcn_conv,
-    "forward": replay_forward,
-    "losses": replay_losses,
-    "train": replay_train,
-    "train_loop": replay_train_loop,
-    "scores": replay_scores,
-    "splits": replay_splits,
-    "node_autoencoder": replay_node_autoencoder,
+    "graph_build": Case(replay_graph_build, _graph_outputs),
+    "gcn_conv": Case(replay_gcn_conv, ("y", "grad/x", "grad/lin.weight", "grad/bias")),
+    "forward": Case(
+        replay_forward,
+        ("h*", "pooled", "z", "x_hat", "loss", "score", "grad/*"),
+        unread={"label": UNLABELLED},
+    ),
+    "losses": Case(replay_losses, _loss_outputs),
+    "scores": Case(
+        replay_scores,
+        (
+            *("graph_errors", "graph_errors_max", "fpr", "tpr", "thresholds", "auc"),
+            *("top_index", "top_score", "separation", "max_sic"),
+        ),
+        unread={"event_id": "a name of the event; scores go by its place"},
+    ),
+    "splits": Case(
+        replay_splits,
+        (
+            *("train", "val", "test_background", "test", "subset_fixed"),
+            *("sizes_data_md", "sizes_seed_document"),
+        ),
+    ),
+    "node_autoencoder": Case(
+        replay_node_autoencoder, _node_outputs, unread={"*label": UNLABELLED}
+    ),
+    **TRAINING,
 }

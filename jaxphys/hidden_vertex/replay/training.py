@@ -9,7 +9,9 @@ import numpy as np
 import optax
 
 from jaxphys.equivalence import torch_weights
+from jaxphys.equivalence.cases import Case
 from jaxphys.equivalence.golden import Golden
+from jaxphys.equivalence.watched import Under
 from jaxphys.hidden_vertex.model.model import (
     NodeAutoencoder,
     SeedAutoencoder,
@@ -25,16 +27,22 @@ from jaxphys.training.mesh import make_mesh
 from jaxphys.training.task import Task, TrainState
 
 Outputs = Mapping[str, Any]
+UNLABELLED = "the models learn without labels"
 LOSSES = {"chamfer_graph": "chamfer"}  # name in the files -> ours, where they differ
 
 
-def unpadded(arrays: Mapping[str, np.ndarray]) -> Part:
-    """Returns a part of a batch (see `hidden_vertex.model.model`) without padding."""
+def unpadded(arrays: Mapping[str, np.ndarray], features: str = "x") -> Part:
+    """Returns a part of a batch (see `hidden_vertex.model.model`) without padding.
+
+    Args:
+      arrays: of the batch.
+      features: name of the array of features.
+    """
     part: Part = {}
     for name in ("senders", "receivers", "graph_index", "n_node"):
         part[name] = np.asarray(arrays[name], np.int32)
-    for name in ("x", "x_raw", "edge_weight"):
-        if name in arrays:
+    for name in (features, "edge_weight"):
+        if name == features or name in arrays:
             part[name] = np.asarray(arrays[name])
     part["weight"] = np.ones(len(part["n_node"]), np.float32)
     return part
@@ -70,7 +78,7 @@ def _optimizer(config: Mapping[str, Any]) -> optax.GradientTransformation:
         config.get("optimizer", "AdamW").lower(),
         config["lr"],
         weight_decay=config["weight_decay"],
-        clip_norm=config.get("clip_norm") or 0.0,
+        clip_norm=config["clip_norm"] or 0.0,
         betas=tuple(config.get("betas", (0.9, 0.999))),
         eps=config.get("eps", 1e-8),
     )
@@ -83,12 +91,8 @@ def _loss(config: Mapping[str, Any]) -> str:
 
 def _batches(golden: Golden, prefix: str) -> list[Mapping[str, np.ndarray]]:
     """Returns the arrays prefix/0/*, prefix/1/*, ..."""
-    found: dict[int, dict[str, np.ndarray]] = {}
-    for name, array in golden.inputs.items():
-        if name.startswith(prefix + "/"):
-            number, _, key = name.removeprefix(prefix + "/").partition("/")
-            found.setdefault(int(number), {})[key] = array
-    return [found[number] for number in sorted(found)]
+    numbers = Under(golden.inputs, prefix).numbers
+    return [Under(golden.inputs, f"{prefix}/{number}") for number in numbers]
 
 
 def _train(golden: Golden, dtype: Any) -> tuple[Any, TrainState, dict[str, np.ndarray]]:
@@ -189,7 +193,7 @@ def node_model(golden: Golden) -> tuple[NodeAutoencoder, Any]:
 
 def node_part(golden: Golden, arrays: Mapping[str, np.ndarray]) -> Part:
     """Returns `unpadded` with standardised features."""
-    part = unpadded(arrays)
+    part = unpadded(arrays, "x_raw")
     raw = jnp.asarray(part.pop("x_raw"))
     config = golden.config
     x = np.asarray(standardised(raw, config["mean"], config["std"]))
@@ -243,3 +247,23 @@ def replay_node_train(golden: Golden) -> Outputs:
         **named("grad", grads, node_entries()),
         **named("param_after", state.params, node_entries()),
     }
+
+
+CASES = {
+    "train": Case(
+        replay_train,
+        (
+            *("loss", "loss_float64", "grad_norm", "grad/*"),
+            *("param_after/*", "exp_avg/*", "exp_avg_sq/*"),
+        ),
+        unread={"batch/*/label": UNLABELLED},
+    ),
+    "train_loop": Case(
+        replay_train_loop,
+        (
+            *("train_loss", "val_loss", "best_epoch", "epochs_run", "stopped"),
+            *("param_after/*", "best_param/*"),
+        ),
+        unread={"train/*/label": UNLABELLED, "val/*/label": UNLABELLED},
+    ),
+}

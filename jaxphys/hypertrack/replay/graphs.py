@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import KDTree
 
+from jaxphys.equivalence.cases import Case
 from jaxphys.equivalence.golden import Golden
 from jaxphys.hypertrack.analysis.edge_metrics import edge_counts
 from jaxphys.hypertrack.model.candidates import candidate_rows, edge_index_of
@@ -108,4 +109,18 @@ def _quality(golden, points):
     return np.float64(max(best, float(golden.outputs["faiss_mean_sq_dist"])))
 
 
-CASES = {"ground_truth": replay_ground_truth, "voxdyn": replay_voxdyn}
+_SETS = tuple(f"edge_{kind}_{m}" for kind in ("index", "set") for m in NODE2NODE)
+CASES = {
+    "ground_truth": Case(
+        replay_ground_truth, (*_SETS, "edge_set_cricket_fixed", "cluster_labels")
+    ),
+    "voxdyn": Case(
+        replay_voxdyn,
+        (
+            *("train_cell", "C_row", "C_col", "faiss_mean_sq_dist", "test_cell"),
+            *("edge_index_hat", "edge_index_sorted", "edge_label"),
+            *("adj_counts", "adj_rates"),
+        ),
+        unread={"train_event": "tracks count one by one, whatever their event"},
+    ),
+}

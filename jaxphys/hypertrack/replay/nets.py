@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxphys.equivalence.cases import Case, Names
 from jaxphys.equivalence.golden import Golden
 from jaxphys.hypertrack.model.batch_norm import COLLECTION, fold_moments
 from jaxphys.hypertrack.model.edge_layout import relative_degree, topology, with_pairs
@@ -73,12 +74,11 @@ def replay_forward(golden: Golden) -> Outputs:
     graph = _graph(inputs["X"], inputs["edge_index"])
     found = _layers(net, variables, graph, False)
     outputs = {f"eval/{name}": array for name, array in found[0].items()}
-    if "edge_attr" in golden.outputs:
-        edges = topology(graph)
-        degree = relative_degree(edges)
-        outputs["edge_attr"] = degree[edges.source] - degree[edges.destination]
-    if not any(name.startswith("train/") for name in golden.outputs):
-        return {name: outputs[name] for name in golden.outputs}
+    edges = topology(graph)
+    degree = relative_degree(edges)
+    outputs["edge_attr"] = degree[edges.source] - degree[edges.destination]
+    if not _trains(golden):
+        return outputs
     found, moments = _layers(net, variables, graph, True)
     outputs |= {f"train/{name}": array for name, array in found.items()}
     stats = fold_moments(
@@ -95,6 +95,11 @@ def replay_forward(golden: Golden) -> Outputs:
     for name, array in params_to_torch(grads, net).items():
         outputs[f"train/grad/{name}"] = array
     return outputs
+
+
+def _trains(golden: Golden) -> bool:
+    """Returns whether there are statistics to train with: not those of one node."""
+    return len(golden.inputs["X"]) > 1
 
 
 def _weighted_logits(params: Any, net: TrackNet, stats: Any, graph: Any) -> jax.Array:
@@ -151,7 +156,7 @@ def replay_cluster_forward(golden: Golden) -> Outputs:
 
 def replay_losses(golden: Golden) -> Outputs:
     """Losses of edges or of clusters with gradients by the logits."""
-    if "edge_logits" in golden.inputs:
+    if "edge_BCE" in golden.config:
         return _edge_losses(golden)
     return _cluster_losses(golden)
 
@@ -339,9 +344,28 @@ def replay_train_step(golden: Golden) -> Outputs:
     return {**outputs, **{f"param_after/{name}": a for name, a in after.items()}}
 
 
+def _forward_outputs(golden: Golden) -> Names:
+    names = ("eval/Z", "eval/edge_logits")
+    return (*names, "eval/*", "train/*", "edge_attr") if _trains(golden) else names
+
+
+def _loss_outputs(golden: Golden) -> Names:
+    if "edge_BCE" in golden.config:
+        names = ("edge_BCE", "edge_contrastive")
+        return (*names, *(f"grad/{name}" for name in names))
+    return ("cluster_BCE", "cluster_contrastive", "cluster/*", "grad/*")
+
+
+UNREAD = {
+    "x_ind": "true_clusters has the track of each hit",
+    "global_ind": "the clusters name hits by their places in the event",
+}
+_STEP = ("loss", "edge_BCE", "edge_contrastive", "grad_norm", "learning_rate")
 CASES = {
-    "gnn_forward": replay_forward,
-    "cluster_forward": replay_cluster_forward,
-    "losses": replay_losses,
-    "train_step": replay_train_step,
+    "gnn_forward": Case(replay_forward, _forward_outputs),
+    "cluster_forward": Case(
+        replay_cluster_forward, ("logits", "loss", "grad_X", "grad/*")
+    ),
+    "losses": Case(replay_losses, _loss_outputs, unread=UNREAD),
+    "train_step": Case(replay_train_step, (*_STEP, "grad/*", "param_after/*")),
 }

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxphys.equivalence.cases import Case, Names
 from jaxphys.equivalence.golden import Golden
 from jaxphys.hypertrack.analysis import edge_scores, metrics
 from jaxphys.hypertrack.inference.clustering import ClusterSettings, cluster
@@ -76,10 +77,10 @@ def replay_cluster_inference(golden: Golden) -> Outputs:
     masks = transformer_masks(
         transformer, params, np.concatenate([inputs["Z"], inputs["X"]], axis=1)
     )
-    names = {f.name for f in dataclasses.fields(ClusterSettings)}
+    names = {field.name for field in dataclasses.fields(ClusterSettings)}
+    names -= {"num_pivots", "pivots_per_round"}  # of another name, and not recorded
     settings = ClusterSettings(
-        num_pivots=config["N_pivots"],
-        **{name: value for name, value in config.items() if name in names},
+        num_pivots=config["N_pivots"], **{name: config[name] for name in names}
     )
     found = cluster(
         inputs["edge_index"],
@@ -123,7 +124,21 @@ def numbered_like(labels: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return pairs[1][np.searchsorted(pairs[0], labels)]
 
 
+def _metrics_outputs(golden: Golden) -> Names:
+    names = ("dms", "efficiency", "purity", "match_index", "passed", "hit_mixing")
+    names += ("hit_efficiency", "hit_purity", "trackml_score")
+    names += ("roc_auc_compat", "roc_auc_exact")
+    # the fault leaves nothing of a single cluster
+    return (*names, "dropped_last/dms_eff_pur") if golden.config["K"] > 1 else names
+
+
 CASES = {
-    "metrics": replay_metrics,
-    "cluster_inference": replay_cluster_inference,
+    "metrics": Case(replay_metrics, _metrics_outputs),
+    "cluster_inference": Case(
+        replay_cluster_inference,
+        (
+            *("labels", "components", "K", "pivots", "micrograph_size"),
+            *("trials", "rounds", "dms_eff_pur"),
+        ),
+    ),
 }

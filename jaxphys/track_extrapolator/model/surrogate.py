@@ -324,7 +324,8 @@ def input_names_for(n_in: int, where: str = "network") -> tuple[str, ...]:
 
 def entries_of_torch(state_dict: Mapping) -> list[torch_weights.Entry]:
     """Returns the pairs of PyTorch names and paths in `TrackMLP` variables."""
-    entries = torch_weights.sequential(state_dict, "network", ("params", "network"))
+    path = ("params", "network")
+    entries = torch_weights.sequential(state_dict, "network", path, bias=True)
     return entries + [torch_weights.Entry(name, ("stats", name)) for name in STATS]
 
 

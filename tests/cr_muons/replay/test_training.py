@@ -1,13 +1,12 @@
 """Recorded training steps are reproduced."""
 
 import pathlib
-from typing import Any
 
 import jax
 import pytest
 
 from jaxphys.cr_muons.model import parts
-from jaxphys.cr_muons.replay.training import CASES, nested, recorded_step
+from jaxphys.cr_muons.replay.training import CASES, recorded_step
 from jaxphys.cr_muons.training import latents
 from jaxphys.equivalence.golden import read
 from jaxphys.equivalence.replay import replay
@@ -50,11 +49,3 @@ def test_the_step_is_the_recorded_one_with_the_random_numbers_of_its_key(recipe)
     for name in ("c_loss", "g_loss", "m_loss", "w_gap"):
         total, weight = metrics[name]
         assert float(found[name]) == pytest.approx(float(total / weight), rel=1e-4)
-
-
-def test_names_become_trees():
-    arrays: dict[str, Any] = {"a/0/x": 1, "a/0/y": 2, "b": 3}
-    assert nested(arrays) == {
-        "a": {"0": {"x": 1, "y": 2}},
-        "b": 3,
-    }
