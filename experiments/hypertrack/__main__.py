@@ -10,7 +10,7 @@ import jax
 
 from experiments.hypertrack import data
 from experiments.hypertrack.config import Config
-from experiments.hypertrack.experiment import report_run
+from experiments.hypertrack.experiment import report_run, with_given
 from experiments.hypertrack.recipe import BEST, make_task, settings_of
 from jaxphys.hypertrack.data import prepare as preparation
 from jaxphys.hypertrack.data.event_source import open_events
@@ -92,11 +92,8 @@ def predict(config: Config, session: app.Session) -> None:
     predictor = prediction.load(
         config.workdir,
         cluster=config.cluster if session.given("cluster") else "",
-        settings=config.clustering(),
     )
-    options = config.simple_options(predictor.tracker.algorithm)
-    tracker = dataclasses.replace(predictor.tracker, options=options)
-    predictor = dataclasses.replace(predictor, tracker=tracker)
+    predictor = with_given(config, session, predictor)
     ranges = config.predict_start, config.predict_end
     found = predictor.predict(config.data, *ranges, seed=config.seed)
     count = prediction.write_tracks(output, found, config.per_hit)
