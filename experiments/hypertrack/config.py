@@ -325,7 +325,7 @@ class Config(RunConfig):
         minimum=1,
     )  # fmt: skip
     jaccard_prob: float = option(0.7, "jaccard: least probability", unit="1")
-    jaccard_share: float = option(0.7, "jaccard: least shared part", unit="1")
+    jaccard_share: float = option(0.5, "jaccard: least shared part", unit="1")
 
     # report
     hits_min: int = option(4, "hits of a track that counts", unit="hits", minimum=1)
@@ -333,6 +333,7 @@ class Config(RunConfig):
     report_events: int = option(
         8, "validation events of the report", unit="events", minimum=1
     )
+    retune: bool = option(False, "evaluate: tune the simple clusterings anew")
     auc: str = option("exact", "AUC of the report", choices=("exact", "compat"))
     per_hit: bool = option(False, "predict: a row per hit instead of per track")
     predict_start: tuple[int, ...] = option(
@@ -380,13 +381,6 @@ class Config(RunConfig):
         fields = {field.name for field in dataclasses.fields(ClusterSettings)}
         # --tau is that of the contrastive loss
         return ClusterSettings(**{n: getattr(self, n) for n in fields - {"tau"}})
-
-    def simple_options(self, algorithm: str) -> dict[str, float]:
-        """Returns the options that the flags give a simple clustering."""
-        if algorithm == "jaccard":
-            return {"threshold": self.jaccard_prob, "min_overlap": self.jaccard_share}
-        simple = algorithm in ("cut", "dbscan", "hdbscan")
-        return {"threshold": self.edge_threshold} if simple else {}
 
     @property
     def eval_rfactor(self) -> float:

@@ -1,5 +1,6 @@
 """A mode of an experiment in this process, as its command line would run it."""
 
+import itertools
 import json
 
 from absl import flags
@@ -30,15 +31,15 @@ def check_weights(folder, metric, mode):
     """Checks that loading and the page name the best weights of the last phase."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     history = [entry for entry in map(json.loads, lines) if metric in entry]
-    own = [entry for entry in history if entry["phase"] == history[-1]["phase"]]
+    phase, end = history[-1]["phase"], history[-1]["step"]
+    own = list(itertools.takewhile(lambda e: e["phase"] == phase, history[::-1]))
     choose = min if mode == "min" else max
-    best = choose(own, key=lambda entry: entry[metric])
+    best = choose(own[::-1], key=lambda entry: entry[metric])
     run, last = load_run(folder), load_run(folder, weights="last")
     assert (run.weights, run.weights_step) == ("best", best["step"])
-    assert (last.weights, last.weights_step) == ("last", history[-1]["step"])
+    assert (last.weights, last.weights_step) == ("last", end)
     page = folder / "report/report.html"
     if page.is_file():
         named = json.loads(page.with_suffix(".json").read_text())["weights"]
-        phase = best["phase"]
         assert named == {"which": "best", "step": best["step"], "phase": phase}
         assert f"of step {best['step']}, phase {phase}" in page.read_text()

@@ -3,15 +3,21 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from experiments.hypertrack import experiment
 from experiments.hypertrack.config import Config
-from experiments.hypertrack.experiment import EXPERIMENT
+from experiments.hypertrack.experiment import EXPERIMENT, simple_options
+from jaxphys.api import load_run
+from jaxphys.hypertrack.analysis import results
 from jaxphys.hypertrack.data.event_source import open_events, sample_prefix
+from jaxphys.hypertrack.inference import tracker
 from tests.experiments.commands import check_weights, run_mode
+from tests.hypertrack.event_sets import write_event
 
 SMALL = [
     "--ncell=300",
@@ -51,7 +57,7 @@ def trained(tmp_path_factory):
     """A run of one iteration in each phase, without its report."""
     folder = tmp_path_factory.mktemp("run")
     steps = ["--iterations=2", "--round_iterations=1", "--joint_iteration=1"]
-    run_mode(SILENT, *SMALL, *steps, f"--workdir={folder}")
+    run_mode(SILENT, *SMALL, *steps, "--seed=3", f"--workdir={folder}")
     return folder
 
 
@@ -107,12 +113,105 @@ def test_other_events_are_evaluated_with_a_run(trained):
         run(f"--workdir={trained}", f"--val_data={sample_prefix()}")
 
 
+@pytest.fixture
+def finished(trained, tmp_path, monkeypatch):
+    """A copy of the run, a function that evaluates it, and a net with an opinion."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    described = json.loads((folder / "network.json").read_text())
+    described["settings"]["fixed_threshold"] = 0.45  # the transformer is not trained
+    (folder / "network.json").write_text(json.dumps(described))
+
+    def outputs(net, variables, position, edge_index, **settings):
+        del net, variables, settings
+        ends = position[edge_index]
+        distance = np.linalg.norm(ends[0] - ends[1], axis=1)
+        wiggle = np.sin(distance + position[edge_index[0], 0])
+        latents = np.stack(
+            [np.cos(position @ [1, 2, 3] / (99 + i)) for i in range(5)], 1
+        )
+        logits = 3 - distance / 40 + 2 * wiggle
+        return latents.astype(np.float32), logits.astype(np.float32)
+
+    monkeypatch.setattr(tracker, "edge_outputs", outputs)
+    monkeypatch.setattr(experiment, "_TUNING_EVENTS", 1)
+    monkeypatch.setattr(experiment, "_TUNING_TRACKS", 1)
+    monkeypatch.setattr(results, "costs_of", lambda *arguments: [])
+    tunings, reported = [], []
+    tune = results.tune
+    monkeypatch.setattr(results, "tune", lambda *own: tunings.append(own) or tune(*own))
+
+    def report(directory, *, result, **facts):
+        reported.append(result)
+        return {"headline": {"auc": 1.0, "auc_without_self": 1.0}}
+
+    monkeypatch.setattr(experiment, "write_report", report)
+
+    def evaluate(*flags):
+        before = len(tunings)
+        flags = [*flags, "--rfactor=0.2", "--report_events=1"]
+        run("--mode=evaluate", f"--workdir={folder}", *flags)
+        return reported[-1], len(tunings) > before
+
+    return folder, evaluate
+
+
+def test_report_command_and_python_find_the_same_tracks(finished, tmp_path):
+    folder, evaluate = finished
+    result, _ = evaluate()
+    assert result.main == "transformer"
+    event = result.found[0].event
+    write_event(tmp_path / "events", event, particle_type=False)
+    for method in tracker.ALGORITHMS:
+        if method == "none":
+            continue
+        want = result.clusterings[method].labels[0]
+        (own,) = load_run(folder, cluster=method).predict([event])
+        np.testing.assert_array_equal(own.labels, want, err_msg=method)
+        output = tmp_path / f"{method}.parquet"
+        files = [f"--data={tmp_path / 'events'}", f"--output={output}", "--per_hit"]
+        run("--mode=predict", f"--workdir={folder}", f"--cluster={method}", *files)
+        np.testing.assert_array_equal(pq.read_table(output)["track_id"], want)
+        assert 1 < len(set(want.tolist())) < len(want), method
+    # what the run itself says without a method
+    (own,) = load_run(folder).predict([event])
+    np.testing.assert_array_equal(
+        own.labels, result.clusterings["transformer"].labels[0]
+    )
+
+
+def test_options_are_chosen_once_and_a_given_flag_says_that_it_differs(
+    finished, capsys
+):
+    folder, evaluate = finished
+    first, tuned = evaluate()
+    assert tuned
+    chosen = (folder / "tuned.json").read_text()
+    options = json.loads(chosen)["methods"]["jaccard"]["options"]
+    again, tuned = evaluate()
+    assert not tuned
+    for method, own in first.clusterings.items():
+        assert again.clusterings[method].options == own.options
+    capsys.readouterr()
+    given, tuned = evaluate("--jaccard_prob=0.123", "--edge_threshold=0.456")
+    assert not tuned
+    said = capsys.readouterr().err
+    assert f"jaccard: threshold is 0.123 as given, not {options['threshold']}" in said
+    assert "edge_threshold is 0.456 as given, not 0.55" in said
+    wanted = {**options, "threshold": 0.123}
+    assert given.clusterings["jaccard"].options == wanted
+    assert (folder / "tuned.json").read_text() == chosen  # for this call alone
+    assert evaluate("--retune")[1]
+    assert evaluate("--hits_min=3")[1]  # other tracks count
+
+
 def test_flags_of_a_simple_clustering_reach_it():
     config = Config(jaccard_prob=0.1, jaccard_share=0.2, edge_threshold=0.3)
-    jaccard = {"threshold": 0.1, "min_overlap": 0.2}
-    assert config.simple_options("jaccard") == jaccard
-    assert config.simple_options("cut") == {"threshold": 0.3}
-    assert config.simple_options("transformer") == {}
+    given = {"jaccard_share", "edge_threshold"}
+    found = {m: simple_options(config, m, given) for m in ("jaccard", "cut")}
+    assert found == {"jaccard": {"min_overlap": 0.2}, "cut": {"threshold": 0.3}}
+    assert simple_options(config, "cut", {"jaccard_prob"}) == {}
+    assert simple_options(config, "transformer", given) == {}
 
 
 def test_prediction_without_data_is_refused(trained):

@@ -14,6 +14,7 @@ from jaxphys.hypertrack.analysis.evaluation import Clustered, EventEdges
 from jaxphys.hypertrack.data.reduction import reduce
 from jaxphys.hypertrack.inference.stage_meter import StageMeter
 from jaxphys.hypertrack.inference.tracker import Tracker
+from jaxphys.hypertrack.inference.tuned import Tuned, best_simple
 from jaxphys.hypertrack.physics.events import Event
 
 _FRACTIONS = (0.1, 0.2, 0.5, 1.0)  # of an event, for the growth of time and memory
@@ -95,7 +96,7 @@ def tune(
 def score(
     tracker: Tracker,
     events: Sequence[Event],
-    tuned: Mapping[str, tuple[dict[str, Any], float]],
+    tuned: Tuned,
     *,
     main: str,
     hits_min: int,
@@ -109,7 +110,7 @@ def score(
         tracker: of the run.
         events: to reconstruct.
         tuned: of `tune`.
-        main: the method of the run; the best simple one where it does not apply.
+        main: the method of the run; where it does not apply, what `load` takes too.
         hits_min: fewest hits of a track.
         threshold: probability above which an edge counts as kept.
         seed: of the methods that draw.
@@ -124,10 +125,11 @@ def score(
         for method in possible
         if method in tuned
     }
-    simple = {m: tuned[m][1] for m in clusterings if m != "transformer"}
+    applied = {method: tuned[method] for method in clusterings}
+    simple = {m: score for m, (_, score) in applied.items() if m != "transformer"}
     best = max(simple, key=lambda m: simple[m], default="")
     # the flag names a method of this run, or its transformer is not trained
-    main = main if main in clusterings else best
+    main = main if main in clusterings else best_simple(applied)
     summary = evaluation.edge_summary(found, threshold, compat)
     return Result(found, clusterings, summary, main, best)
 
@@ -141,9 +143,8 @@ def costs_of(tracker: Tracker, result: Result, whole: Event) -> list[Cost]:
         whole: the event.
     """
     rng = np.random.default_rng(0)
-    method = result.main if not result.main.endswith("_latents") else "jaccard"
-    options = result.clusterings[method].options
-    tracker = dataclasses.replace(tracker, algorithm=method, options=options)
+    options = result.clusterings[result.main].options
+    tracker = dataclasses.replace(tracker, algorithm=result.main, options=options)
     costs = []
     for fraction in _FRACTIONS:
         event = whole if fraction == 1 else reduce(whole, fraction, -1, rng)

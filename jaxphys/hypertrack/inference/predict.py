@@ -16,6 +16,7 @@ from jaxphys.data.files import replace_file, write_json
 from jaxphys.hypertrack.data.event_source import open_events, select_events
 from jaxphys.hypertrack.inference.clustering import ClusterSettings
 from jaxphys.hypertrack.inference.tracker import Reconstruction, Tracker
+from jaxphys.hypertrack.inference.tuned import best_simple, read_tuned
 from jaxphys.hypertrack.model.fast_net import FastNet
 from jaxphys.hypertrack.model.set_transformer import SetTransformer
 from jaxphys.hypertrack.model.track_net import TrackNet
@@ -71,7 +72,7 @@ class Predictor(Loaded):
         events: str | os.PathLike | Iterable[Event],
         starts: Iterable[int] = (),
         ends: Iterable[int] = (),
-        seed: int = 0,
+        seed: int | None = None,
     ) -> Iterator[Tracks]:
         """Yields the tracks of events, one event at a time.
 
@@ -80,8 +81,11 @@ class Predictor(Loaded):
             files; truth is not needed), or events.
           starts: first event number of each range of a data set; none: all events.
           ends: last event number of each range.
-          seed: of the random seeds of the pivots, together with the event's number.
+          seed: of the random seeds of the pivots, together with the event's number;
+            None takes that of the run.
         """
+        if seed is None:
+            seed = int(self.metadata.get("seed", 0))
         if isinstance(events, (str, os.PathLike)):
             source = open_events(events)
             wanted = select_events(source.event_ids, tuple(starts), tuple(ends))
@@ -154,10 +158,10 @@ def load(
       workdir: of the run.
       weights: "best" by the AUC of the validation, the last ones while there are none;
         or "last".
-      cluster: algorithm; empty takes that of the run, and jaccard in its place while
-        the transformer of the run is not trained.
+      cluster: algorithm; empty takes that of the run, and in its place the best simple
+        one while the transformer is not trained (jaccard until a report has chosen).
       settings: of the transformer's clustering; None takes those of the run.
-      **options: of a simple algorithm.
+      **options: of a simple algorithm, in place of those that the end of the run chose.
 
     Raises:
       ValueError: there is no run, no checkpoint, or the transformer is asked for and
@@ -178,9 +182,12 @@ def load(
     read, progress = read_weights(folder, weights)
     if read.phase != "joint":
         transformer = None
+    stored = read_tuned(folder)
+    tuned = {} if stored is None else stored.tuned
     if not cluster:
         missing = algorithm == "transformer" and transformer is None
-        cluster = "jaccard" if missing else algorithm
+        cluster = (best_simple(tuned) or "jaccard") if missing else algorithm
+    chosen, _ = tuned.get(cluster, ({}, 0.0))
     params = read.params
     tracker = Tracker(
         voxels=read_voxels(folder / VOXEL_FILE),
@@ -191,7 +198,7 @@ def load(
         soft_threshold=float(params["thr"]["value"]),
         algorithm=cluster,
         settings=own if settings is None else settings,
-        options=options,
+        options={**chosen, **options},
     )
     facts = {**found, "step": progress.step, "phase": progress.phase}
     facts["joint_step"] = progress.extra.get("joint_step")

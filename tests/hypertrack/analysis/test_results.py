@@ -47,6 +47,12 @@ def test_a_method_that_does_not_apply_gives_way_to_the_best_simple_one(tracker, 
         tracker, [event], tuned, main="hdbscan", hits_min=3, threshold=0.5, seed=0
     )
     assert (found.main, found.best) == ("cut", "cut")
+    # clustering by latents is no way to predict, so `load` never takes it
+    tuned["dbscan_latents"] = ({"eps": 1.0}, 0.95)
+    found = results.score(
+        tracker, [event], tuned, main="hdbscan", hits_min=3, threshold=0.5, seed=0
+    )
+    assert (found.main, found.best) == ("cut", "dbscan_latents")
 
 
 def test_costs_grow_with_the_part_of_the_event(tracker, event):

@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from jaxphys.hypertrack.inference import predict
+from jaxphys.hypertrack.inference.tracker import Tracker
+from jaxphys.hypertrack.inference.tuned import Stored, write_tuned
 from jaxphys.hypertrack.training import step
 from jaxphys.training.checkpoint import Checkpointer
 from jaxphys.training.task import Progress
@@ -38,7 +40,7 @@ def variables():
     return variables_of(jax.random.key(0))
 
 
-def save(folder, voxels, variables, phase, best_phase=""):
+def save(folder, voxels, variables, phase, best_phase="", seed=0):
     state = step.initial_state(variables, optax.sgd(1e-3), SETTINGS)
     progress = Progress(step=5, phase=phase)
     if best_phase:
@@ -48,7 +50,7 @@ def save(folder, voxels, variables, phase, best_phase=""):
     keeper.save(state, progress, {})
     keeper.close()
     predict.save_network(
-        folder, NET, TRANSFORMER, CLUSTERING, "transformer", voxels, mu=2
+        folder, NET, TRANSFORMER, CLUSTERING, "transformer", voxels, mu=2, seed=seed
     )  # fmt: skip
 
 
@@ -79,6 +81,37 @@ def test_before_the_joint_phase_a_simple_clustering_takes_over(
         predict.load(tmp_path, cluster="transformer")
     with pytest.raises(ValueError, match="expected best or last"):
         predict.load(tmp_path, weights="first")
+
+
+def test_what_the_end_of_a_run_chose_is_the_default(
+    tmp_path, events, voxels, variables
+):
+    save(tmp_path, voxels, variables, "edges", seed=11)
+    choice = {
+        "transformer": ({}, float("nan")),
+        "cut": ({"threshold": 0.3}, 0.8),
+        "jaccard": ({"threshold": 0.2, "min_overlap": 0.6}, 0.7),
+    }
+    write_tuned(tmp_path, Stored(choice, {}))
+    assert predict.load(tmp_path).tracker.algorithm == "cut"
+    assert predict.load(tmp_path).tracker.options == {"threshold": 0.3}
+    found = predict.load(tmp_path, cluster="jaccard", min_overlap=0.9)
+    assert found.tracker.options == {"threshold": 0.2, "min_overlap": 0.9}
+    assert predict.load(tmp_path, cluster="hdbscan").tracker.options == {}
+
+
+def test_the_seed_of_the_run_is_the_default(
+    tmp_path, events, voxels, variables, monkeypatch
+):
+    save(tmp_path, voxels, variables, "joint", seed=11)
+    found, seeds = predict.load(tmp_path), []
+    monkeypatch.setattr(
+        Tracker, "reconstruct", lambda self, position, seed: seeds.append(seed)
+    )
+    for given in ({}, {"seed": 0}):
+        list(found.predict(events, **given))
+    ids = [event.event_id for event in events]
+    assert seeds == [*(11 + number for number in ids), *ids]
 
 
 @pytest.mark.parametrize("phase", ["edges", "joint"])
