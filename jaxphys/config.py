@@ -38,6 +38,7 @@ class RunConfig:
       PATHS: flags that name files a run needs again, kept as absolute paths.
       NO_EFFECT: flags of the original program that are accepted and dropped, with
         the reason.
+      PRECISIONS: what --precision may be.
     """
 
     EXPERIMENT: ClassVar[str] = ""
@@ -46,6 +47,7 @@ class RunConfig:
     RENAMED: ClassVar[Mapping[str, str]] = {}
     NO_EFFECT: ClassVar[Mapping[str, str]] = {}
     PATHS: ClassVar[tuple[str, ...]] = ("data", "init_from")
+    PRECISIONS: ClassVar[tuple[str, ...]] = PRECISIONS
 
     mode: str = option("train", "what to do: see the README of the experiment")
     workdir: str = option("", "folder of the run; everything of the run is inside it")
@@ -126,6 +128,11 @@ class RunConfig:
             raise ValueError(
                 f"--mode={self.mode!r}: expected one of {', '.join(self.MODES)}"
             )
+        if self.precision not in self.PRECISIONS:
+            raise ValueError(
+                f"--precision={self.precision!r}: expected one of "
+                f"{', '.join(self.PRECISIONS)}"
+            )
 
     def check_extension(self, saved: "RunConfig") -> None:
         """Raises ValueError where an extension of a saved run makes no sense."""
@@ -166,7 +173,8 @@ def define_flags(
     """
     for name, kind, details in _fields(config_class):
         default = config_class.__dataclass_fields__[name].default
-        choices = config_class.MODES if name == "mode" else details.choices
+        own = {"mode": config_class.MODES, "precision": config_class.PRECISIONS}
+        choices = own.get(name, details.choices)
         text = details.help
         if details.unit and details.unit != "1":
             text += f" [{details.unit}]"
