@@ -40,6 +40,7 @@ class RunConfig:
         the reason.
       DATA: flags that name data; given with --mode=evaluate, all of these are unseen.
       PREDICTED: flags that name what --mode=predict reads.
+      PRECISIONS: what --precision may be.
     """
 
     EXPERIMENT: ClassVar[str] = ""
@@ -53,6 +54,7 @@ class RunConfig:
     PATHS: ClassVar[tuple[str, ...]] = ("data", "init_from")
     DATA: ClassVar[tuple[str, ...]] = ("data",)
     PREDICTED: ClassVar[tuple[str, ...]] = ("data",)
+    PRECISIONS: ClassVar[tuple[str, ...]] = PRECISIONS
 
     mode: str = option("train", "what to do: see the README of the experiment")
     workdir: str = option("", "folder of the run; everything of the run is inside it")
@@ -136,6 +138,11 @@ class RunConfig:
             raise ValueError(
                 f"--mode={self.mode!r}: expected one of {', '.join(self.MODES)}"
             )
+        if self.precision not in self.PRECISIONS:
+            raise ValueError(
+                f"--precision={self.precision!r}: expected one of "
+                f"{', '.join(self.PRECISIONS)}"
+            )
 
     def check_extension(self, saved: "RunConfig") -> None:
         """Raises ValueError where an extension of a saved run makes no sense."""
@@ -176,7 +183,8 @@ def define_flags(
     """
     for name, kind, details in _fields(config_class):
         default = config_class.__dataclass_fields__[name].default
-        choices = config_class.MODES if name == "mode" else details.choices
+        own = {"mode": config_class.MODES, "precision": config_class.PRECISIONS}
+        choices = own.get(name, details.choices)
         text = details.help
         if details.unit and details.unit != "1":
             text += f" [{details.unit}]"

@@ -1,13 +1,17 @@
 """Flags of the networks and their training."""
 
 import dataclasses
+from typing import ClassVar
 
 from jaxphys.config import RunConfig, option
+from jaxphys.cr_muons.model.settings import PRECISIONS
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig(RunConfig):
     """What `jaxphys.cr_muons.model.settings.GanSettings` and the loop are told."""
+
+    PRECISIONS: ClassVar = PRECISIONS  # noise and normalisation are in float32
 
     # networks
     cond_dim: int = option(

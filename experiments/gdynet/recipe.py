@@ -19,7 +19,7 @@ from jaxphys.gdynet import batches
 from jaxphys.gdynet.model.model import GDyNet
 from jaxphys.gdynet.training import accumulate, score_warnings, step
 from jaxphys.training import optimizers
-from jaxphys.training.app import compute_dtype
+from jaxphys.training.app import compute_dtype, weight_dtype
 from jaxphys.training.task import Progress, Task, TrainState
 
 METRICS_FILE = "metrics.json"
@@ -111,7 +111,7 @@ def make_task(
     if config.lr_schedule != "constant":
         rate = optimizers.warmup_schedule(config.lr_schedule, rate, steps)
     optimizer = optimizers.make_optimizer("adam", rate)
-    kind = jnp.float64 if config.precision == "float64" else jnp.float32
+    kind = weight_dtype(config)
 
     def init(key: jax.Array) -> TrainState:
         start = step.initial_variables(key, lobes) if variables is None else variables

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from experiments.hidden_vertex import data
 from experiments.hidden_vertex.config import Config
@@ -15,6 +16,7 @@ from jaxphys.hidden_vertex.data.store import Store
 from jaxphys.hidden_vertex.training import step
 from jaxphys.hidden_vertex.training.network import Network, bytes_on_device
 from jaxphys.training import optimizers, phases
+from jaxphys.training.app import weight_dtype
 from jaxphys.training.mesh import make_mesh
 from jaxphys.training.task import Progress, Task, TrainState
 
@@ -77,6 +79,8 @@ def make_task(
 
     def init(key: jax.Array) -> TrainState:
         start = network.init(key) if params is None else params
+        kind = weight_dtype(config)
+        start = jax.tree.map(lambda leaf: jnp.asarray(leaf, kind), start)
         return step.initial_state(start, optimizer)
 
     batch_mean = config.epoch_loss == "batch_mean"

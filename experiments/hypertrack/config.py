@@ -21,6 +21,7 @@ class Config(RunConfig):
     EXPERIMENT = "hypertrack"
     MODES: ClassVar = (*RunConfig.MODES, "voxels")
     WITHOUT_RUN: ClassVar = (*RunConfig.WITHOUT_RUN, "voxels")
+    PRECISIONS: ClassVar = RunConfig.PRECISIONS[:3]  # float64: not of the graphs
     PATHS: ClassVar = (
         *RunConfig.PATHS, "voxdyn", "voxel_data", "val_data", "extra_data", "compare",
     )  # fmt: skip
@@ -366,8 +367,7 @@ class Config(RunConfig):
         sizes = (self.node_buckets, self.edge_buckets, self.track_buckets)
         if len({len(size) for size in sizes}) != 1:
             raise ValueError(
-                "--node_buckets, --edge_buckets, --track_buckets: expected as many of "
-                "each"
+                "--node_buckets, --edge_buckets, --track_buckets: not as many of each"
             )
         if self.node2node != "hyper" and self.cluster != "none":
             raise ValueError(

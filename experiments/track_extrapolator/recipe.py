@@ -13,7 +13,7 @@ from jaxphys.data.batches import ArrayBatches, sequential, shuffled
 from jaxphys.track_extrapolator.model.model import STATS, TrackMLP
 from jaxphys.track_extrapolator.training import step
 from jaxphys.training import optimizers, phases
-from jaxphys.training.app import compute_dtype
+from jaxphys.training.app import compute_dtype, weight_dtype
 from jaxphys.training.task import Task, TrainState
 
 EVAL_BATCH = 4096
@@ -50,7 +50,7 @@ def make_task(
       The task for `jaxphys.training.loop.fit`.
     """
     model = make_model(config)
-    kind = jnp.float64 if config.precision == "float64" else jnp.float32
+    kind = weight_dtype(config)
     raw = config.loss == "raw"
     stats = {n: jnp.asarray(preparation.stats[n], kind) for n in STATS} if raw else None
     objective = step.Objective(

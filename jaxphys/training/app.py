@@ -175,6 +175,11 @@ def compute_dtype(config: configs.RunConfig) -> Any:
     )
 
 
+def weight_dtype(config: configs.RunConfig) -> Any:
+    """Returns the type of weights and optimizers under --precision."""
+    return jnp.float64 if config.precision == "float64" else jnp.float32
+
+
 def resolve(config: configs.RunConfig, given: Sequence[str]) -> Any:
     """Merges a command line with the configuration of the run in its workdir.
 

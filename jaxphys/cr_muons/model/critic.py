@@ -73,12 +73,9 @@ class PointNet(nn.Module):
     def setup(self) -> None:
         s = self.settings
         widths = (s.feat_dim + s.cond_dim, *WIDTHS)
-        self.layer_0 = NormedDense(
-            widths[0], widths[1], s.normed_critic, s.init_weights
-        )
-        self.layer_1 = NormedDense(
-            widths[1], widths[2], s.normed_critic, s.init_weights
-        )
+        how = (s.normed_critic, s.init_weights, s.layer_dtype)
+        self.layer_0 = NormedDense(widths[0], widths[1], *how)
+        self.layer_1 = NormedDense(widths[1], widths[2], *how)
 
     def __call__(self, muons: jax.Array) -> jax.Array:
         """Returns the vectors [M, 128] of muons [M, K + C]."""
@@ -95,10 +92,10 @@ class DecisionNet(nn.Module):
         widths = (pooled_width(s) + s.cond_dim, *s.decision_widths)
         for i in range(len(widths) - 1):
             layer = NormedDense(
-                widths[i], widths[i + 1], s.normed_critic, s.init_weights
+                widths[i], widths[i + 1], s.normed_critic, s.init_weights, s.layer_dtype
             )
             setattr(self, f"layer_{i}", layer)
-        self.out = Dense(widths[-1], 1, s.init_weights)
+        self.out = Dense(widths[-1], 1, s.init_weights, s.layer_dtype)
 
     def __call__(self, pooled: jax.Array, conditions: jax.Array) -> jax.Array:
         """Returns the raw scores for pooled vectors [B, P] and conditions [B, C]."""

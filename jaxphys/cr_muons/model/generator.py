@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxphys.cr_muons.model import draws, multiplicity
 from jaxphys.cr_muons.model.layers import Dense, NormedDense, leaky_relu
 from jaxphys.cr_muons.model.settings import GanSettings
+from jaxphys.nn.rounded_matmul import matmul
 
 PyTree = Any
 _MULTIPLICITY_WIDTHS = (64, 128, 64)
@@ -28,7 +29,7 @@ class MultiplicityNet(nn.Module):
         heads = 1 if s.multiplicity == "deterministic" else 2
         widths = (s.cond_dim, *_MULTIPLICITY_WIDTHS, heads)
         for i in range(len(widths) - 1):
-            layer = Dense(widths[i], widths[i + 1], s.init_weights)
+            layer = Dense(widths[i], widths[i + 1], s.init_weights, s.layer_dtype)
             setattr(self, f"dense_{i}", layer)
 
     def __call__(self, conditions: jax.Array) -> jax.Array:
@@ -47,8 +48,9 @@ class GlobalNet(nn.Module):
     def setup(self) -> None:
         s = self.settings
         fan_in = s.latent_dim_global + s.cond_dim + 1
-        self.layer_0 = NormedDense(fan_in, 128, True, s.init_weights)
-        self.layer_1 = NormedDense(128, s.hidden_dim, True, s.init_weights)
+        how = (True, s.init_weights, s.layer_dtype)
+        self.layer_0 = NormedDense(fan_in, 128, *how)
+        self.layer_1 = NormedDense(128, s.hidden_dim, *how)
 
     def __call__(
         self, z_global: jax.Array, conditions: jax.Array, log_count: jax.Array
@@ -66,9 +68,10 @@ class LocalNet(nn.Module):
     def setup(self) -> None:
         s = self.settings
         fan_in = s.hidden_dim + s.latent_dim_local
-        self.dense_0 = Dense(fan_in, 128, s.init_weights)
-        self.dense_1 = Dense(128, 64, s.init_weights)
-        self.dense_2 = Dense(64, s.feat_dim, s.init_weights)
+        how = (s.init_weights, s.layer_dtype)
+        self.dense_0 = Dense(fan_in, 128, *how)
+        self.dense_1 = Dense(128, 64, *how)
+        self.dense_2 = Dense(64, s.feat_dim, *how)
 
     def __call__(
         self, context: jax.Array, z_local: jax.Array, event: jax.Array
@@ -76,8 +79,11 @@ class LocalNet(nn.Module):
         """Returns the features for context [B, H], noise [F, Zl] and event [F]."""
         kernel, width = self.dense_0.kernel, context.shape[1]
         # what an event adds is multiplied once, not once per muon
-        of_event = context @ kernel[:width] + self.dense_0.bias[None]
-        x = z_local @ kernel[width:] + jnp.take(of_event, event, axis=0, mode="clip")
+        dtype = self.settings.layer_dtype
+        of_event = matmul(context, kernel[:width], dtype)
+        of_event = of_event + self.dense_0.bias[None]
+        x = matmul(z_local, kernel[width:], dtype)
+        x = x + jnp.take(of_event, event, axis=0, mode="clip")
         x = leaky_relu(self.dense_1(leaky_relu(x)))
         return self.dense_2(x)
 

@@ -10,6 +10,7 @@ from jaxphys.nn.initializers import (
     xavier_normal,
     zero_bias,
 )
+from jaxphys.nn.rounded_matmul import matmul
 
 EPSILON = 1e-5
 SLOPE = 0.2
@@ -92,11 +93,13 @@ class Dense(nn.Module):
         fan_in: width of the input.
         features: width of the output.
         init_weights: see `GanSettings`.
+        dtype: that operands of products are rounded to; None keeps theirs.
     """
 
     fan_in: int
     features: int
     init_weights: str = "xavier"
+    dtype: str | None = None
 
     def setup(self) -> None:
         xavier = self.init_weights == "xavier"
@@ -107,7 +110,7 @@ class Dense(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns [..., features] for x [..., fan_in]."""
-        return x @ self.kernel + _along(self.bias, x.ndim)
+        return matmul(x, self.kernel, self.dtype) + _along(self.bias, x.ndim)
 
 
 class NormedDense(nn.Module):
@@ -118,15 +121,17 @@ class NormedDense(nn.Module):
         features: width of the output.
         normed: whether the output is normalised over its width.
         init_weights: see `GanSettings`.
+        dtype: that operands of products are rounded to; None keeps theirs.
     """
 
     fan_in: int
     features: int
     normed: bool = True
     init_weights: str = "xavier"
+    dtype: str | None = None
 
     def setup(self) -> None:
-        self.dense = Dense(self.fan_in, self.features, self.init_weights)
+        self.dense = Dense(self.fan_in, self.features, self.init_weights, self.dtype)
         if self.normed:
             ones, zeros = nn.initializers.ones, nn.initializers.zeros
             self.scale = self.param("scale", ones, (self.features,))

@@ -13,6 +13,7 @@ GP_METRICS = ("l2", "rms")
 ADAPTIVE_MODES = ("two_sided", "one_sided")
 INITS = ("xavier", "torch")
 FAKE_COUNTS = ("drawn", "real")
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 _CHOICES = {
     "score_head": SCORE_HEADS,
     "critic_pooling": POOLINGS,
@@ -24,6 +25,7 @@ _CHOICES = {
     "adaptive_mode": ADAPTIVE_MODES,
     "init_weights": INITS,
     "fake_counts": FAKE_COUNTS,
+    "precision": PRECISIONS,
 }
 _POSITIVE = (
     "cond_dim",
@@ -105,6 +107,9 @@ class GanSettings:
         fake_muon_budget: places for generated muons of a part, F; 0: as many as for
             real ones.
         max_fake_per_event: most muons that an event is given in training.
+        precision: of the layers; "bfloat16" rounds the operands of their products and
+            of those of all gradients; weights, sums, normalisations, losses and
+            optimizers are in float32 throughout.
     """
 
     cond_dim: int = 4
@@ -148,6 +153,7 @@ class GanSettings:
     fake_counts: str = "drawn"
     fake_muon_budget: int = 0
     max_fake_per_event: int = 4096
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -182,6 +188,11 @@ class GanSettings:
     def penalised(self) -> bool:
         """Whether a gradient penalty can be part of the critic's loss."""
         return self.lambda_gp > 0 and self.gp_every > 0
+
+    @property
+    def layer_dtype(self) -> str | None:
+        """Type that the operands of the layers' products are rounded to, or None."""
+        return "bfloat16" if self.precision == "bfloat16" else None
 
     @property
     def normed_critic(self) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from jax.nn import initializers
 
 from jaxphys.nn.masked_batch_norm import MaskedBatchNorm
+from jaxphys.nn.rounded_matmul import matmul
 
 GAUSSIANS = ("original", "txie")
 # Xie's expansion: a centre every 0.2 up to 7 angstrom, exp(-(d - mu)^2 / 0.04)
@@ -79,30 +80,21 @@ def expand_first(distances: jax.Array, mu: np.ndarray, factor: float) -> jax.Arr
     return jnp.exp(-factor * (flat - jnp.asarray(mu, flat.dtype)[:, None]) ** 2)
 
 
-def _product(x: jax.Array, kernel: jax.Array, dtype: Any = None) -> jax.Array:
-    """Returns x @ kernel, [..., out], multiplied in `dtype`, summed in float32."""
-    if dtype is None:
-        return x @ kernel
-    wide = jnp.promote_types(dtype, jnp.float32)
-    x, kernel = x.astype(dtype), kernel.astype(dtype)
-    return jnp.matmul(x, kernel, preferred_element_type=wide)
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _edge_product(features, features_t, kernel, dtype):
     """Returns features @ kernel, [..., out]; there is no gradient to the features."""
     del features_t
-    return _product(features, kernel, dtype)
+    return matmul(features, kernel, dtype)
 
 
 def _edge_product_forward(features, features_t, kernel, dtype):
-    return _product(features, kernel, dtype), (features_t, kernel)
+    return matmul(features, kernel, dtype), (features_t, kernel)
 
 
 def _edge_product_backward(dtype, residual, cotangent):
     features_t, kernel = residual
     rows = cotangent.reshape(-1, cotangent.shape[-1])
-    return None, None, _product(features_t, rows, dtype).astype(kernel.dtype)
+    return None, None, matmul(features_t, rows, dtype).astype(kernel.dtype)
 
 
 _edge_product.defvjp(_edge_product_forward, _edge_product_backward)
@@ -205,7 +197,7 @@ class CGConv(nn.Module):
         return layer()
 
     def _of_atoms(self, h: jax.Array, kernel: jax.Array) -> jax.Array:
-        return _product(h, kernel, self.dtype)
+        return matmul(h, kernel, self.dtype)
 
     def _of_edges(self, edges: Edges, kernel: jax.Array) -> jax.Array:
         return _edge_product(edges.features, edges.features_t, kernel, self.dtype)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxphys.hypertrack.model.edge_layout import Topology, take
-from jaxphys.hypertrack.model.mlp_block import MLPBlock, matmul
+from jaxphys.hypertrack.model.mlp_block import MLPBlock
+from jaxphys.nn.rounded_matmul import matmul
 
 EDGE_TYPES = ("symmetric-dot", "symmetrized", "asymmetric")
 

@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxphys.hypertrack.model.edge_layout import Topology, take
-from jaxphys.hypertrack.model.mlp_block import MLPBlock, Normed, matmul
+from jaxphys.hypertrack.model.mlp_block import MLPBlock, Normed
 from jaxphys.nn.initializers import xavier_normal, zero_bias
 from jaxphys.nn.mlp import ACTIVATIONS
+from jaxphys.nn.rounded_matmul import matmul
 from jaxphys.numerics.segments import segment_max
 
 AGGREGATIONS = ("mean", "sum", "max")

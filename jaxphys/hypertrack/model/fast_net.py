@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxphys.hypertrack.model.edge_layout import Graph, Topology, take, topology
-from jaxphys.hypertrack.model.mlp_block import Linear, matmul
+from jaxphys.hypertrack.model.mlp_block import Linear
 from jaxphys.hypertrack.model.set_transformer import FeedForward
 from jaxphys.hypertrack.model.track_net import NetOutput
+from jaxphys.nn.rounded_matmul import matmul
 
 NODE_FEATURES, EDGE_FEATURES = 7, 10
 # added to the sum of the gates, so that closed gates give 0

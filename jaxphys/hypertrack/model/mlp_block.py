@@ -5,7 +5,6 @@ one scale and one shift per feature, and the next linear map, a mean over edges 
 can take them up into its own numbers: nothing of the size of the edges is normalised.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from jax.nn.initializers import Initializer
 from jaxphys.hypertrack.model.batch_norm import GraphBatchNorm, silu_with_moments
 from jaxphys.nn.initializers import linear_bias, linear_kernel
 from jaxphys.nn.mlp import ACTIVATIONS
+from jaxphys.nn.rounded_matmul import matmul
 
 
 class Normed(NamedTuple):
@@ -41,44 +41,6 @@ class Normed(NamedTuple):
 Rows = jax.Array | Normed
 # (kernel [in, A]) -> the product of the input with it, [R, A]
 Product = Callable[[jax.Array], jax.Array]
-
-
-def matmul(x: jax.Array, kernel: jax.Array, dtype: Any = None) -> jax.Array:
-    """Returns x @ kernel, in float32 also where the operands are rounded to `dtype`.
-
-    Args:
-        x: [R, in].
-        kernel: [in, A].
-        dtype: that the operands of this product, and of those of its gradients, are
-            rounded to; None keeps theirs.
-    """
-    if dtype is None or dtype == jnp.float32:
-        return x @ kernel
-    return _rounded_matmul(dtype, x, kernel)
-
-
-def _product(dtype: Any, one: jax.Array, other: jax.Array) -> jax.Array:
-    return jnp.matmul(
-        one.astype(dtype), other.astype(dtype), preferred_element_type=jnp.float32
-    )
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _rounded_matmul(dtype: Any, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _product(dtype, x, kernel)
-
-
-def _forward(dtype: Any, x: jax.Array, kernel: jax.Array) -> Any:
-    return _product(dtype, x, kernel), (x.astype(dtype), kernel.astype(dtype))
-
-
-def _backward(dtype: Any, saved: Any, gradient: jax.Array) -> Any:
-    # derived by JAX, the products of the gradient would be taken in float32
-    x, kernel = saved
-    return _product(dtype, gradient, kernel.T), _product(dtype, x.T, gradient)
-
-
-_rounded_matmul.defvjp(_forward, _backward)
 
 
 class Linear(nn.Module):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxphys.hypertrack.model.mlp_block import Linear
 from jaxphys.nn.mlp import ACTIVATIONS
+from jaxphys.nn.rounded_matmul import matmul
 
 MASKED = -1e6
 
@@ -91,19 +92,17 @@ class AttentionBlock(nn.Module):
             return layer(x.reshape(-1, width)).reshape(x.shape)
 
         def split(x: jax.Array) -> jax.Array:
-            x = x if self.dtype is None else x.astype(self.dtype)
             return x.reshape(*x.shape[:2], self.heads, width // self.heads)
 
         q, k, v = (
             split(project("query", query)),
             *(split(project(name, key)) for name in ("key", "value")),
         )
-        precise = {"preferred_element_type": jnp.float32}
-        scores = jnp.einsum("bnhd,bkhd->bhnk", q, k, **precise) / math.sqrt(width)
+        scores = _similarity(q, k, self.dtype) / math.sqrt(width)
         there = query_mask[:, None, :, None] & key_mask[:, None, None, :]
         # not -inf: a row of padding, all of it masked, gets equal weights and no NaN
         weights = jax.nn.softmax(jnp.where(there, scores, MASKED), -1)
-        found = jnp.einsum("bhnk,bkhd->bnhd", weights.astype(v.dtype), v, **precise)
+        found = _weighted(weights, v, self.dtype)
         x = query + project("output", found.reshape(query.shape))
         x = self._norm("norm_0", x)
         sizes = (width, width, width)
@@ -114,6 +113,21 @@ class AttentionBlock(nn.Module):
         if not self.use_norm:
             return x
         return nn.LayerNorm(epsilon=self.eps, use_fast_variance=False, name=name)(x)
+
+
+def _similarity(q: jax.Array, k: jax.Array, dtype: Any) -> jax.Array:
+    """Returns [B, h, n, k] for queries [B, n, h, d] and keys [B, k, h, d]."""
+    if dtype is None:
+        return jnp.einsum("bnhd,bkhd->bhnk", q, k)
+    return matmul(q.transpose(0, 2, 1, 3), k.transpose(0, 2, 3, 1), dtype)
+
+
+def _weighted(weights: jax.Array, v: jax.Array, dtype: Any) -> jax.Array:
+    """Returns [B, n, h, d], sums of values [B, k, h, d] with weights [B, h, n, k]."""
+    if dtype is None:
+        return jnp.einsum("bhnk,bkhd->bnhd", weights, v)
+    found = matmul(weights, v.transpose(0, 2, 1, 3), dtype)
+    return found.transpose(0, 2, 1, 3)
 
 
 class SetTransformer(nn.Module):
