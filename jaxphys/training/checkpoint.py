@@ -242,6 +242,11 @@ class Checkpointer:
         """Compares names, shapes and types, which Orbax would cast without a word."""
         have = {_name(path): leaf for path, leaf in _leaves(self._saved_tree(step))}
         want = {_name(path): leaf for path, leaf in _leaves(state)}
+        if state.best is not None and not any(n.startswith("best/") for n in have):
+            raise ValueError(
+                f"{self.folder / str(step)}: of an earlier version, which kept no best "
+                "weights: it can be used, not gone on with (--init_from takes weights)"
+            )
         problems = [f"  {name}: not saved" for name in want if name not in have]
         problems += [f"  {name}: not expected" for name in have if name not in want]
         for name in want.keys() & have.keys():

@@ -220,6 +220,15 @@ def test_other_names_shapes_and_types_are_refused_with_the_list(
         assert line in str(caught.value)
 
 
+def test_a_run_that_kept_no_best_weights_is_not_gone_on_with(open_keep):
+    keep = open_keep()
+    save(keep, 1)
+    keep.wait()
+    now = state_of(best={"params": {"w": jnp.ones(2)}})
+    with pytest.raises(ValueError, match=r"1: of an earlier version.*--init_from"):
+        keep.restore(1, now)
+
+
 def test_reader_leaves_a_half_written_checkpoint_of_a_running_training_alone(
     open_keep, tmp_path
 ):

@@ -108,8 +108,8 @@ def test_the_seed_of_the_run_is_the_default(
     monkeypatch.setattr(
         Tracker, "reconstruct", lambda self, position, seed: seeds.append(seed)
     )
-    for given in ({}, {"seed": 0}):
-        list(found.predict(events, **given))
+    for given in (None, 0):
+        list(found.predict(events, seed=given))
     ids = [event.event_id for event in events]
     assert seeds == [*(11 + number for number in ids), *ids]
 
