@@ -196,7 +196,8 @@ def replayed(folder: pathlib.Path) -> dict[str, Any]:
             cases[name] = []
         elif line.startswith("  "):
             cases[name].append(" ".join(line.split()))
-    return {"status": done["status"], "last_line": done["last_line"], "cases": cases}
+    found = {"status": done["status"], "last_line": done["last_line"], "cases": cases}
+    return plain(found, str(folder.parent), "GOLDEN")
 
 
 def run_of(name: str, work: pathlib.Path) -> dict[str, Any]:
@@ -248,9 +249,9 @@ def tested(options: list[str]) -> dict[str, Any]:
     return {**{k: v for k, v in done.items() if k != "output"}, "fell": fell}
 
 
-def plain(value: Any, work: str) -> Any:
-    """Returns a report without the name of the temporary folder."""
-    return json.loads(json.dumps(value).replace(work, "WORK"))
+def plain(value: Any, place: str, name: str = "WORK") -> Any:
+    """Returns a report in which a place of this machine has a name."""
+    return json.loads(json.dumps(value).replace(place, name))
 
 
 def flat(value: Any, place: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
