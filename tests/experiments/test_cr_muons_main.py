@@ -143,12 +143,12 @@ def test_prediction_does_not_overwrite_its_input(trained, simulated):
 
 
 def test_evaluation_takes_data_of_ones_own(trained, simulated, tmp_path):
-    run(
-        "--mode=evaluate",
-        f"--workdir={trained}",
-        f"--data={simulated}",
-        f"--output={tmp_path}",
-    )
+    evaluate = ["--mode=evaluate", f"--workdir={trained}", f"--output={tmp_path}"]
+    with pytest.raises(ValueError, match="was trained on these data"):
+        run(*evaluate, f"--data={simulated}")
+    other = tmp_path / "other"
+    run("--mode=simulate", *SMALL, "--data_seed=9", f"--output={other}")
+    run(*evaluate, f"--data={other}")
     assert (tmp_path / "report.html").is_file()
 
 
