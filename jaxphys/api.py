@@ -52,10 +52,13 @@ class Run:
 
         Args:
           output: folder of the page; empty: the one in the workdir.
-          **flags: others than the run was made with.
+          **flags: others than the run was made with, as --mode=evaluate takes them.
 
         Returns:
           The content of report.json.
+
+        Raises:
+          ValueError: a flag that may not change.
         """
         return self._evaluated(output, flags)
 
@@ -75,17 +78,20 @@ class Run:
         Raises:
           ValueError: bad data, or those that the run was trained on.
         """
-        where = output or self.workdir / "evaluation"
-        return self._evaluated(where, {**flags, "data": os.path.abspath(data)})
+        where, place = output or self.workdir / "evaluation", os.fspath(data)
+        place = place if "://" in place else os.path.abspath(place)
+        return self._evaluated(where, {**flags, "data": place})
 
     def _evaluated(self, output: str | os.PathLike, flags: dict) -> dict[str, Any]:
         folder = pathlib.Path(output or self.workdir / "report")
-        modes = importlib.import_module("jaxphys.training.modes")
         app = importlib.import_module("jaxphys.training.app")
-        given = {**flags, "output": str(folder), "mode": "evaluate"}
-        config = self.config.replace(**given, workdir=str(self.workdir))
+        modes = importlib.import_module("jaxphys.training.modes")
+        experiment = _experiment_of(self.system)
+        places = {"workdir": str(self.workdir), "output": str(folder)}
+        given = {**flags, **places, "mode": "evaluate"}
+        config = app.resolve(experiment.config(**given), list(given))
         session = app.Session(f"load_run({str(self.workdir)!r})", frozenset(given))
-        modes.modes_of(_experiment_of(self.system))["evaluate"](config, session)
+        modes.evaluate(experiment, config, session)
         return json.loads((folder / "report.json").read_text())
 
 

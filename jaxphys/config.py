@@ -40,6 +40,7 @@ class RunConfig:
         the reason.
       DATA: flags that name data; given with --mode=evaluate, all of these are unseen.
       PREDICTED: flags that name what --mode=predict reads.
+      RANGES: flags that choose from DATA or PREDICTED, and go with them.
       PRECISIONS: what --precision may be.
     """
 
@@ -54,6 +55,7 @@ class RunConfig:
     PATHS: ClassVar[tuple[str, ...]] = ("data", "init_from")
     DATA: ClassVar[tuple[str, ...]] = ("data",)
     PREDICTED: ClassVar[tuple[str, ...]] = ("data",)
+    RANGES: ClassVar[tuple[str, ...]] = ()
     PRECISIONS: ClassVar[tuple[str, ...]] = PRECISIONS
 
     mode: str = option("train", "what to do: see the README of the experiment")

@@ -169,6 +169,8 @@ def place_of(config: Config, folder: pathlib.Path) -> pathlib.Path:
     wanted = request_of(config, source)
     made = folder / MADE_FROM
     if jax.process_index() == 0 and not (made.is_file() and read_json(made) == wanted):
+        if folder.exists() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
+            raise ValueError(f"{folder}: is not empty, and no case of ours")
         shutil.rmtree(folder, ignore_errors=True)
         write_case(config, folder, source)
         write_json(made, wanted)

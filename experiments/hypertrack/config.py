@@ -26,6 +26,7 @@ class Config(RunConfig):
         *RunConfig.PATHS, "voxdyn", "voxel_data", "val_data", "extra_data", "compare",
     )  # fmt: skip
     DATA: ClassVar = ("data", "val_data")
+    RANGES: ClassVar = ("event_val_start", "event_val_end")
     RENAMED: ClassVar = {
         "path": "--data",
         "epoch": "--resume",

@@ -116,11 +116,11 @@ def load_unseen(config: Config) -> Data:
     run if some of them trained it.
     """
     own = cast(Config, read_flagfile(Config, f"{config.workdir}/{CONFIG_FILE}"))
-    place = config.data if config.data != own.data else config.val_data or config.data
-    names = ("event_val_start", "event_val_end")
-    new = any(getattr(config, name) != getattr(own, name) for name in names)
-    starts, ends = (getattr(config, name) if new else () for name in names)
-    parts = dataclasses.replace(choose(own), val=_select(place, starts, ends))
+    if config.data and config.val_data:
+        raise ValueError("--data and --val_data are given both: which is evaluated?")
+    place = config.data or config.val_data
+    chosen = _select(place, config.event_val_start, config.event_val_end)
+    parts = dataclasses.replace(choose(own), val=chosen)
     source = fingerprint(own)
     if not any(
         _shared(place, parts.val, other) for other in (parts.train, *parts.voxels)

@@ -119,7 +119,8 @@ def report(config: Config, session: app.Session, splits: Splits, history: list) 
         {k: v for k, v in entry.items() if isinstance(v, (int, float))}
         for entry in history
     ]
-    seed_field = config.field == "gauss_seed" and not config.train_pairs
+    simulated = not config.data and not config.train_pairs
+    seed_field = config.field == "gauss_seed" and simulated
     planes = (surrogate.z_in, surrogate.z_out) == (3000.0, 7000.0)
     own = len(splits.train) > 0
     folder = pathlib.Path(config.output or f"{config.workdir}/report")

@@ -184,7 +184,8 @@ def resolve(config: configs.RunConfig, given: Sequence[str]) -> Any:
     """Merges a command line with the configuration of the run in its workdir.
 
     Flags that are not given keep the value that the run began with; given ones may
-    only change what may change.
+    only change what may change. Data that a call names for --mode=evaluate or predict
+    take the place of all flags that name data of the run.
 
     Args:
       config: from the command line.
@@ -213,10 +214,14 @@ def resolve(config: configs.RunConfig, given: Sequence[str]) -> Any:
     saved = configs.read_flagfile(type(config), path)  # of this experiment?
     if config.mode == "train" and not begun:
         return config  # a start that failed says nothing about this one
+    named = {"evaluate": config.DATA, "predict": config.PREDICTED}.get(config.mode, ())
+    own = {*_PER_CALL, *given}
+    if set(named) & set(given):
+        own |= {*named, *config.RANGES}
     kept = {
         field.name: getattr(saved, field.name)
         for field in dataclasses.fields(config)
-        if field.name not in given and field.name not in _PER_CALL
+        if field.name not in own
     }
     merged = config.replace(**kept)
     configs.check_resume(saved, merged)

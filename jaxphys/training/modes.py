@@ -196,7 +196,8 @@ def train(experiment: Experiment, config: Any, session: app.Session) -> None:
     if begun == result.progress.step and all(path.exists() for path in left):
         print(f"the run was finished before: {page} (--mode=evaluate makes it anew)")
         return
-    experiment.finish(config, data, record, result)
+    with session.stage("after the training"):
+        experiment.finish(config, data, record, result)
     experiment.report(config, session, data, list(result.progress.history))
 
 

@@ -185,3 +185,11 @@ def test_data_is_validated_without_training(frames, capsys):
         "--tau=2",
     )
     assert "12 trajectories" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_no_case_of_ours_is_left_alone(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.npy").write_text("frames")
+    with pytest.raises(ValueError, match="is not empty, and no case of ours"):
+        run(*SMALL, f"--workdir={tmp_path}")
+    assert (tmp_path / "data" / "mine.npy").read_text() == "frames"

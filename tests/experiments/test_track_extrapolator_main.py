@@ -39,8 +39,12 @@ def trained(tmp_path_factory):
     return folder
 
 
+def numbers_of(folder):
+    return json.loads((folder / "report.json").read_text())["numbers"]
+
+
 def numbers(folder):
-    return json.loads((folder / "report.json").read_text())["numbers"]["network"]
+    return numbers_of(folder)["network"]
 
 
 def test_the_best_weights_are_loaded_and_named(trained):
@@ -81,6 +85,29 @@ def test_evaluation_on_given_data_uses_all_of_it(trained, tmp_path, capsys):
     assert "not an unbiased figure" in capsys.readouterr().err
     content = json.loads((tmp_path / "all/track_mlp_metadata.json").read_text())
     assert content["training"]["test_samples"] == 600
+
+
+def test_run_in_python_reports_and_evaluates_as_the_command_does(trained, tmp_path):
+    run_of = jaxphys.load_run(trained)
+    assert run_of.config.samples == 600
+    assert [entry["round"] for entry in run_of.history] == [1, 2]
+    again = run_of.report(tmp_path / "again")["numbers"]["network"]
+    assert again["pos_mean"] == numbers(trained / "report")["pos_mean"]
+    run("--mode=simulate", "--samples=50", "--seed=5", f"--output={tmp_path / 'b'}")
+    other = run_of.evaluate(tmp_path / "b")["numbers"]
+    assert other["network"]["tracks"] == 50
+    assert (trained / "evaluation" / "report.html").is_file()
+    with pytest.raises(ValueError, match="was trained on these data"):
+        run_of.evaluate(trained / "data")
+    with pytest.raises(ValueError, match="--lr: was"):
+        run_of.report(tmp_path / "c", lr=0.5)
+
+
+def test_published_errors_stand_beside_the_own_distribution_only(trained, tmp_path):
+    assert numbers_of(trained / "report")["published"]
+    own = ["--data=" + str(trained / "data"), f"--workdir={tmp_path}"]
+    run(*[flag for flag in SMALL if "samples" not in flag], *own)
+    assert numbers_of(tmp_path / "report")["published"] == []
 
 
 def test_prediction_file_equals_load_run(trained, tmp_path):

@@ -26,6 +26,10 @@ class Toy(configs.RunConfig):
     rate: float = option(0.1, "rate", unit="1", change="structural")
     epochs: int = option(3, "epochs", unit="rounds", change="extendable")
     names: tuple[str, ...] = option((), "files")
+    other: str = option("", "other data")
+    first: int = option(0, "first event of the data", unit="events")
+    DATA: ClassVar = ("data", "other")
+    RANGES: ClassVar = ("first",)
 
 
 def call(*arguments):
@@ -79,6 +83,14 @@ def test_structural_change_is_refused_naming_every_field(tmp_path, mode):
         "--epochs: 3 cannot become 2",
     ):
         assert line in str(caught.value)
+
+
+def test_data_that_a_call_names_replace_all_that_the_run_names(tmp_path):
+    begin(tmp_path, "--data=a", "--other=b", "--first=3")
+    again = call(f"--workdir={tmp_path}", "--mode=evaluate", "--other=c")
+    assert (again.data, again.other, again.first) == ("", "c", 0)
+    again = call(f"--workdir={tmp_path}", "--mode=evaluate")
+    assert (again.data, again.other, again.first) == ("a", "b", 3)
 
 
 def test_before_the_first_checkpoint_everything_may_change(tmp_path):
