@@ -120,11 +120,10 @@ def load_unseen(config: Config) -> Data:
         raise ValueError("--data and --val_data are given both: which is evaluated?")
     place = config.data or config.val_data
     chosen = _select(place, config.event_val_start, config.event_val_end)
+    print(f"evaluated: {chosen.describe()}", file=sys.stderr)
     parts = dataclasses.replace(choose(own), val=chosen)
-    source = fingerprint(own)
-    if not any(
-        _shared(place, parts.val, other) for other in (parts.train, *parts.voxels)
-    ):
+    source, trained = fingerprint(own), (parts.train, *parts.voxels)
+    if not any(_shared(place, chosen, other) for other in trained):
         ids = describe_ids(parts.val.event_ids)
         source = of_parts(
             f"{place} ({ids})", of_files([place or sample_prefix()]).digest

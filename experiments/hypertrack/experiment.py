@@ -17,7 +17,6 @@ from jaxphys.config import to_flagfile
 from jaxphys.hypertrack.analysis import results
 from jaxphys.hypertrack.analysis.edge_metrics import candidate_counts, mean_rates
 from jaxphys.hypertrack.data import prepare as preparation
-from jaxphys.hypertrack.data.event_source import open_events
 from jaxphys.hypertrack.inference import export as exports
 from jaxphys.hypertrack.inference import predict as prediction
 from jaxphys.hypertrack.inference.predict import Predictor
@@ -329,9 +328,8 @@ def prepare(config: Config, session: app.Session) -> None:
     modes.required(config, "data", "the folder of the CSV files")
     if not config.check_only:
         modes.required(config, "output", "the prefix of the files to write")
-    source = open_events(config.data)
     if config.check_only:
-        found = preparation.check(source)
+        found = preparation.check(config.data)
         print(
             f"{found.num_events} events, {found.num_hits} hits, "
             f"{found.num_particles} particles"
@@ -340,7 +338,7 @@ def prepare(config: Config, session: app.Session) -> None:
             text = "\n".join(f"  event {n}: {t}" for n, t in found.problems.items())
             raise ValueError(f"{config.data}:\n{text}")
         return
-    preparation.prepare(source, config.output, workers=max(config.workers, 1))
+    preparation.prepare(config.data, config.output, workers=max(config.workers, 1))
     print(config.output)
 
 

@@ -290,3 +290,14 @@ def test_the_whole_run_ends_with_a_report_and_without_a_transformer_too(tmp_path
     assert "transformer" not in found["clusterings"]
     assert found["joint_step"] is None
     assert (tmp_path / "report/figures/event_0.png").is_file()
+
+
+def test_a_folder_of_csv_files_is_checked_and_converted(tmp_path, capsys):
+    event = open_events().read(1)
+    write_event(tmp_path / "csv", event, particle_type=False)
+    common = ["--mode=prepare", f"--data={tmp_path / 'csv'}"]
+    run(*common, "--check_only")
+    assert f"1 events, {event.num_hits} hits" in capsys.readouterr().out
+    run(*common, f"--output={tmp_path / 'compact'}")
+    again = open_events(tmp_path / "compact").read(1)
+    np.testing.assert_allclose(again.position, event.position, atol=1e-2)
