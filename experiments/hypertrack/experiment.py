@@ -126,7 +126,8 @@ def report(
     parts = found.parts
     predictor = prediction.load(config.workdir)
     tracker = _with_settings(config, session, predictor.tracker)
-    events = data.reported_events(config, parts.val)
+    shown = _as_they_are(config, session, parts) if found.unseen else config
+    events = data.reported_events(shown, parts.val)
     score = functools.partial(
         results.score,
         main=config.cluster,
@@ -177,7 +178,7 @@ def report(
         speed=speed_of(log),
         threshold=config.edge_threshold,
         hits_max=config.hits_max,
-        source=_source(config, parts.val, len(events)),
+        source=_source(shown, found, len(events)),
         net=config.net,
         config_text=to_flagfile(config),
         command=session.command,
@@ -252,14 +253,22 @@ def _tuned(
     return final
 
 
-def _source(config: Config, events: data.Chosen, count: int) -> str:
+def _as_they_are(config: Config, session: app.Session, parts: data.Parts) -> Config:
+    """Returns flags by which all unseen events are evaluated, whole and unchanged."""
+    whole = {"rfactor": 1.0, "report_events": len(parts.val)}
+    asked = {name: value for name, value in whole.items() if not session.given(name)}
+    return dataclasses.replace(config, **asked, noise_ratio=-1.0)
+
+
+def _source(config: Config, found: data.Data, count: int) -> str:
     part = "whole events"
     if config.eval_rfactor < 1:
         part = f"{config.eval_rfactor:g} of the particles of each"
     noise = "their own noise"
     if config.noise_ratio >= 0:
         noise = f"{100 * config.noise_ratio:g}% noise"
-    return f"{count} validation events of {events.name}, {part}, {noise}"
+    kind = "unseen" if found.unseen else "validation"
+    return f"{count} {kind} events of {found.parts.val.name}, {part}, {noise}"
 
 
 def predict(config: Config, session: app.Session, output: str) -> None:

@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from experiments.hypertrack import experiment
+from experiments.hypertrack import data, experiment
 from experiments.hypertrack.config import Config
 from experiments.hypertrack.experiment import EXPERIMENT, simple_options
 from jaxphys.api import load_run
+from jaxphys.data.fingerprint import UNKNOWN
 from jaxphys.hypertrack.analysis import results
 from jaxphys.hypertrack.data.event_source import open_events, sample_prefix
 from jaxphys.hypertrack.inference import tracker
+from jaxphys.training import app
 from tests.experiments.commands import check_weights, run_mode
 from tests.hypertrack.event_sets import write_event
 
@@ -301,3 +303,22 @@ def test_a_folder_of_csv_files_is_checked_and_converted(tmp_path, capsys):
     run(*common, f"--output={tmp_path / 'compact'}")
     again = open_events(tmp_path / "compact").read(1)
     np.testing.assert_allclose(again.position, event.position, atol=1e-2)
+
+
+def test_unseen_events_are_evaluated_whole_and_all_of_them():
+    config = Config(rfactor_end=0.5, report_events=1)
+    parts = data.Parts(
+        (),
+        data.Chosen(open_events(), np.arange(3), "a"),
+        data.Chosen(open_events(), np.array([44, 45]), "b"),
+    )
+    found = data.Data(parts, None, UNKNOWN, unseen=True)
+    shown = experiment._as_they_are(config, app.Session(), parts)
+    events = data.reported_events(shown, parts.val)
+    assert [e.num_hits for e in events] == [
+        open_events().read(n).num_hits for n in (44, 45)
+    ]
+    words = experiment._source(shown, found, 2)
+    assert words == "2 unseen events of b, whole events, their own noise"
+    asked = app.Session(flags=frozenset({"report_events"}))
+    assert experiment._as_they_are(config, asked, parts).report_events == 1

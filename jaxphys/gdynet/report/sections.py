@@ -100,10 +100,12 @@ def add_highlights(
     else:
         report.add_highlight("slowest timescale", UNRESOLVED)
     report.add_highlight("processes resolved", f"{len(processes)} of {most}")
-    names = [name for name in ("val_vamp2_full", "val_vamp2") if name in scores]
-    if names:
-        score = format_number(scores[names[0]])
-        report.add_highlight("VAMP-2, validation set", f"{score} of {most}")
+    sets = {"val_vamp2_full": "validation", "val_vamp2": "validation"}
+    sets["test_vamp2"] = "test"
+    name = next((name for name in sets if name in scores), "")
+    if name:
+        score = format_number(scores[name])
+        report.add_highlight(f"VAMP-2, {sets[name]} set", f"{score} of {most}")
     if facts.found.num_states > 1 and not analysis.collapsed:
         report.add_highlight(
             "largest Chapman–Kolmogorov deviation", facts.found.ck.deviation
