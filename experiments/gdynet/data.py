@@ -80,7 +80,10 @@ def load(config: Config, known: object = None) -> Parts:
         first = Part(train, all_pairs(train, config.tau, config.stride))
         rest = [Part(found, all_pairs(found, config.tau)) for found in (val, test)]
         named = (*config.train_fnames, *config.val_fnames, *config.test_fnames)
-        return Parts(first, rest[0], rest[1], {}, of_files(named))
+        source = dataclasses.replace(
+            of_files(named), trained=of_files(config.train_fnames).trained
+        )
+        return Parts(first, rest[0], rest[1], {}, source)
     place = place_of(config, pathlib.Path(config.workdir) / "data")
     opened = open_checked(place, config.ferro, config.cutoff)
     blocks = split_blocks(

@@ -17,14 +17,21 @@ class Fingerprint:
     Attributes:
       digest: of names, sizes and samples of the contents.
       source: what it was taken of, in words, for messages.
+      trained: digests of the places whose data a run trains on; all unless said.
     """
 
     digest: str
     source: str
+    trained: tuple[str, ...] = ()
 
     def same(self, other: "Fingerprint") -> bool:
         """Returns whether both are of the same data, wherever these lie."""
         return self.digest == other.digest
+
+    def trains_on(self, other: "Fingerprint") -> bool:
+        """Returns whether a run of these data trains on one of the other places."""
+        mine = {self.digest, *self.trained}
+        return not mine.isdisjoint({other.digest, *other.trained})
 
 
 UNKNOWN = Fingerprint("", "unknown data")
@@ -46,8 +53,9 @@ def of_files(places: Iterable[str | os.PathLike]) -> Fingerprint:
     """
     places = [str(place) for place in places]
     pieces = max(_PIECES // max(len(places) // 8, 1), 1)  # of many files few of each
-    found = hashlib.sha256()
+    digests = []
     for place in places:
+        found = hashlib.sha256()
         files = _files_of(pathlib.Path(place))
         sizes = {path: path.stat().st_size for path, _ in files}
         for path, name in files:
@@ -56,7 +64,9 @@ def of_files(places: Iterable[str | os.PathLike]) -> Fingerprint:
             found.update(_read(path, max(sizes[path] - _ENDS, 0), _ENDS))
         for path, offset in _sampled(sizes, pieces):
             found.update(_read(path, offset, _PIECE))
-    return Fingerprint(found.hexdigest(), ",".join(places))
+        digests.append(found.hexdigest())
+    whole = digests[0] if len(digests) == 1 else _hex("\n".join(digests).encode())
+    return Fingerprint(whole, ",".join(places), tuple(digests))
 
 
 def _files_of(place: pathlib.Path) -> list[tuple[pathlib.Path, str]]:

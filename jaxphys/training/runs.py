@@ -1,5 +1,6 @@
 """What a run remembers beside its checkpoints: the data it was begun with."""
 
+import dataclasses
 import pathlib
 import sys
 from collections.abc import Mapping
@@ -15,14 +16,16 @@ DATA_FILE = "data.json"
 
 def remember_data(workdir: str | pathlib.Path, data: Fingerprint) -> None:
     """Writes what a run is begun with into its workdir."""
-    content = {"digest": data.digest, "source": data.source}
-    write_json(pathlib.Path(workdir) / DATA_FILE, content)
+    write_json(pathlib.Path(workdir) / DATA_FILE, dataclasses.asdict(data))
 
 
 def data_of(workdir: str | pathlib.Path) -> Fingerprint | None:
     """Returns what a run was begun with; None of one that does not remember it."""
     path = pathlib.Path(workdir) / DATA_FILE
-    return Fingerprint(**read_json(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    found = read_json(path)
+    return Fingerprint(found["digest"], found["source"], tuple(found.get("trained", ())))
 
 
 def check_same_data(workdir: str | pathlib.Path, data: Fingerprint) -> None:
@@ -57,7 +60,7 @@ def check_unseen(workdir: str | pathlib.Path, data: Fingerprint, allow: bool) ->
       ValueError: names the data and the flag that allows it.
     """
     begun = data_of(workdir)
-    if begun is None or not begun.same(data):
+    if begun is None or not begun.trains_on(data):
         return
     words = f"{data.source}: the run in {workdir} was trained on these data"
     if not allow:

@@ -1,5 +1,6 @@
 """A run knows its data again wherever they lie, and sees when they are others."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -65,3 +66,14 @@ def test_large_files_are_sampled(tmp_path, monkeypatch):
     monkeypatch.setattr(fingerprint, "_read", counted)
     of_files([path])
     assert sum(read) <= 33 * 2**20
+
+
+def test_training_on_one_of_several_places_is_seen(folder):
+    places = [folder / f"part-{number}.npy" for number in range(3)]
+    run = of_files(places[:2])
+    assert run.trains_on(of_files([places[1]]))
+    assert run.trains_on(of_files([places[2], places[0]]))
+    assert not run.trains_on(of_files([places[2]]))
+    assert not run.same(of_files(places[1::-1]))
+    only = dataclasses.replace(run, trained=of_files(places[:1]).trained)
+    assert not only.trains_on(of_files([places[1]]))

@@ -40,6 +40,9 @@ def test_training_data_are_not_evaluated_as_unseen_ones(data, tmp_path, capsys):
         runs.check_unseen(tmp_path, of_files([data]), allow=False)
     runs.check_unseen(tmp_path, of_files([data]), allow=True)
     assert "not an unbiased figure" in capsys.readouterr().err
+    runs.remember_data(tmp_path, of_files([data, data.parent]))
+    with pytest.raises(ValueError, match="was trained on these data"):
+        runs.check_unseen(tmp_path, of_files([data]), allow=False)
     other = data.with_name("other.npy")
     np.save(other, np.arange(7))
     runs.check_unseen(tmp_path, of_files([other]), allow=False)
