@@ -8,20 +8,12 @@ may change when a run is resumed.
 import dataclasses
 import pathlib
 import sys
-import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from absl import flags
 
-from jaxphys.options import (
-    CHANGES,
-    Option,
-    check_value,
-    is_list,
-    option,
-    scalar_type,
-)
+from jaxphys.options import check, declared, is_list, option, scalar_type
 
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16", "float64")
 
@@ -34,7 +26,8 @@ class RunConfig:
       EXPERIMENT: name of the experiment, written into ``config.flags``.
       MODES: the modes that it offers.
       WITHOUT_RUN: those that neither begin a run nor need one.
-      RENAMED: flags of the original program that have another name here.
+      RENAMED: flags of the original program, or of this one earlier, that have another
+        name here; a saved run's are translated where the name is a flag.
       PATHS: flags that name files a run needs again, kept as absolute paths.
       NO_EFFECT: flags of the original program that are accepted and dropped, with
         the reason.
@@ -72,11 +65,33 @@ class RunConfig:
         "workdir), latest, best, or the number of a checkpoint",
     )
     init_from: str = option("", "workdir whose weights start this run (weights only)")
+    weights: str = option(
+        "best",
+        "weights of a trained run that are reported, used and exported",
+        choices=("best", "last"),
+    )
     seed: int = option(
-        0, "seed of every random draw", unit="1", minimum=0, change="structural"
+        0,
+        "seed of first weights, order of the examples, augmentation and noise",
+        unit="1",
+        minimum=0,
+        change="structural",
+    )
+    split_seed: int = option(
+        0,
+        "seed of which data train, validate and test",
+        unit="1",
+        minimum=0,
+        change="structural",
+    )
+    data_seed: int = option(
+        0, "seed of simulated data", unit="1", minimum=0, change="structural"
     )
     seeds: tuple[int, ...] = option(
-        (), "train one run per seed below --workdir and summarise", unit="1", minimum=0
+        (),
+        "train one run per --seed below --workdir, on the same data, and summarise",
+        unit="1",
+        minimum=0,
     )
     precision: str = option(
         "float32",
@@ -132,8 +147,7 @@ class RunConfig:
     plain_log: bool = option(False, "plain progress lines even on a terminal")
 
     def __post_init__(self) -> None:
-        for name, kind, details in _fields(type(self)):
-            check_value(name, kind, details, getattr(self, name))
+        check(self)
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"--seeds={self.seeds}: a seed is given twice")
         if self.mode not in self.MODES:
@@ -146,6 +160,16 @@ class RunConfig:
                 f"{', '.join(self.PRECISIONS)}"
             )
 
+    @classmethod
+    def translate(cls, saved: dict[str, str]) -> dict[str, str]:
+        """Returns the flags of a saved run, name -> text, in the names of today."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        found = {}
+        for name, value in saved.items():
+            new = cls.RENAMED.get(name, "").removeprefix("--")
+            found[new if name not in known and new in known else name] = value
+        return found
+
     def check_extension(self, saved: "RunConfig") -> None:
         """Raises ValueError where an extension of a saved run makes no sense."""
 
@@ -157,23 +181,6 @@ class RunConfig:
 Config = TypeVar("Config", bound=RunConfig)
 
 
-def _fields(config_class: type[RunConfig]) -> list[tuple[str, Any, Option]]:
-    """Lists (name, type, option) of every field, checking the declarations."""
-    hints = typing.get_type_hints(config_class)
-    result = []
-    for field in dataclasses.fields(config_class):
-        details = field.metadata.get("option")
-        if details is None or not details.help:
-            raise TypeError(f"{config_class.__name__}.{field.name}: needs option(help)")
-        kind = hints[field.name]
-        if scalar_type(kind) in (int, float) and not details.unit:
-            raise TypeError(f"{config_class.__name__}.{field.name}: needs a unit")
-        if details.change not in CHANGES:
-            raise TypeError(f"{field.name}: change={details.change!r} not in {CHANGES}")
-        result.append((field.name, kind, details))
-    return result
-
-
 def define_flags(
     config_class: type[RunConfig], values: flags.FlagValues = flags.FLAGS
 ) -> None:
@@ -183,7 +190,7 @@ def define_flags(
       config_class: the experiment's configuration.
       values: the flag holder; absl's global one unless told otherwise.
     """
-    for name, kind, details in _fields(config_class):
+    for name, kind, details in declared(config_class):
         default = config_class.__dataclass_fields__[name].default
         own = {"mode": config_class.MODES, "precision": config_class.PRECISIONS}
         choices = own.get(name, details.choices)
@@ -214,7 +221,7 @@ def from_flags(
       ValueError: a value of the wrong type or outside its bounds, naming its flag.
     """
     found = {}
-    for name, kind, _ in _fields(config_class):
+    for name, kind, _ in declared(config_class):
         value: Any = values[name].value
         if is_list(kind):
             value = tuple(_convert(name, scalar_type(kind), item) for item in value)
@@ -283,7 +290,7 @@ def _refuse_old_names(config_class: type[RunConfig], arguments: Sequence[str]) -
         plain = name.replace("-", "_")
         new = config_class.RENAMED.get(plain)
         if argument.startswith("-") and new and name not in known:
-            raise ValueError(f"--{name} of the original program is {new} here")
+            raise ValueError(f"--{name} is {new} here")
 
 
 def _drop_without_effect(
@@ -314,7 +321,7 @@ def to_flagfile(config: RunConfig) -> str:
       The text of the flagfile, beginning with a comment that names the experiment.
     """
     lines = [f"# experiment: {config.EXPERIMENT}"]
-    for name, kind, _ in _fields(type(config)):
+    for name, kind, _ in declared(type(config)):
         value = getattr(config, name)
         if is_list(kind):
             items = [_plain(item) for item in value]
@@ -328,7 +335,7 @@ def to_flagfile(config: RunConfig) -> str:
 
 
 def read_flagfile(config_class: type[Config], path: str | pathlib.Path) -> Config:
-    """Reads a ``config.flags`` written by `to_flagfile`.
+    """Reads a ``config.flags`` written by `to_flagfile`, of earlier versions too.
 
     Raises:
       ValueError: the file belongs to another experiment, or a value is wrong.
@@ -340,9 +347,10 @@ def read_flagfile(config_class: type[Config], path: str | pathlib.Path) -> Confi
             f"{path}: expected a run of experiment {config_class.EXPERIMENT!r}, "
             f"got {found!r}"
         )
-    return parse_command_line(
-        config_class, [line for line in lines if not line.startswith("#")]
-    )
+    given = [line for line in lines if not line.startswith("#")]
+    parts = [line.removeprefix("--").partition("=") for line in given]
+    saved = config_class.translate({name: value for name, _, value in parts})
+    return parse_command_line(config_class, [f"--{n}={v}" for n, v in saved.items()])
 
 
 def check_resume(old: RunConfig, new: RunConfig) -> None:
@@ -358,7 +366,7 @@ def check_resume(old: RunConfig, new: RunConfig) -> None:
     """
     new.check_extension(old)
     problems = []
-    for name, _, details in _fields(type(new)):
+    for name, _, details in declared(type(new)):
         before, now = getattr(old, name), getattr(new, name)
         if before == now or details.change == "free":
             continue

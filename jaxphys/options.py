@@ -1,11 +1,18 @@
-"""What is declared of one configuration field, and the checks that follow."""
+"""What is declared of one configuration field, and the checks that follow.
+
+A part of the program declares its settings once, as a frozen dataclass of options; the
+configuration of an experiment inherits them, so that they are its flags.
+"""
 
 import dataclasses
 import math
+import sys
 import types
 import typing
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
+Settings = TypeVar("Settings")
 CHANGES = ("structural", "training", "extendable", "free")
 
 
@@ -38,6 +45,43 @@ def option(default: Any, help: str, **details: Any) -> Any:
     return dataclasses.field(
         default=default, metadata={"option": Option(help, **details)}
     )
+
+
+def declared(kind: type) -> list[tuple[str, Any, Option]]:
+    """Lists (name, type, option) of every field of a class, checking the declarations.
+
+    Raises:
+      TypeError: a field has no option, or its option lacks what it needs.
+    """
+    hints = typing.get_type_hints(kind)
+    result = []
+    for field in dataclasses.fields(kind):
+        details = field.metadata.get("option")
+        if details is None or not details.help:
+            raise TypeError(f"{kind.__name__}.{field.name}: needs option(help)")
+        if scalar_type(hints[field.name]) in (int, float) and not details.unit:
+            raise TypeError(f"{kind.__name__}.{field.name}: needs a unit")
+        if details.change not in CHANGES:
+            raise TypeError(f"{field.name}: change={details.change!r} not in {CHANGES}")
+        result.append((field.name, hints[field.name], details))
+    return result
+
+
+def check(settings: Any) -> None:
+    """Refuses settings of which one is not as it is declared.
+
+    Raises:
+      ValueError: names the flag.
+    """
+    for name, kind, details in declared(type(settings)):
+        check_value(name, kind, details, getattr(settings, name))
+
+
+def part_of(flags: Any, kind: type[Settings]) -> Settings:
+    """Returns the settings of a part of the program from the flags of their names."""
+    fields: Any = dataclasses.fields(typing.cast(Any, kind))
+    names = [field.name for field in fields]
+    return kind(**{name: getattr(flags, name) for name in names})
 
 
 def scalar_type(kind: Any) -> type:
@@ -88,3 +132,20 @@ def _check_bounds(name: str, details: Option, value: float) -> None:
         raise ValueError(f"--{name}={value}: expected at least {details.minimum}{unit}")
     if details.maximum is not None and value > details.maximum:
         raise ValueError(f"--{name}={value}: expected at most {details.maximum}{unit}")
+
+
+def without(
+    saved: Mapping[str, str], names: Sequence[str], defaults: Sequence[str]
+) -> dict[str, str]:
+    """Returns the flags of a saved run but those that exist no more.
+
+    One that was not at its default is named on stderr: what followed it is drawn anew.
+    """
+    for name, default in zip(names, defaults, strict=True):
+        if saved.get(name, default) != default:
+            print(
+                f"--{name}={saved[name]} of an earlier version is not known any more: "
+                "draws that followed it are others now",
+                file=sys.stderr,
+            )
+    return {name: value for name, value in saved.items() if name not in names}

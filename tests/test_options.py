@@ -2,6 +2,7 @@
 
 import pytest
 
+from jaxphys import options
 from jaxphys.options import Option, check_value, is_list, scalar_type
 
 COUNT = Option("how many", unit="tracks", minimum=1, maximum=9)
@@ -47,3 +48,12 @@ def test_lists_are_known_and_checked_by_their_elements():
     assert not is_list(float)
     assert scalar_type(tuple[float, ...]) is float
     assert scalar_type(str) is str
+
+
+def test_flags_that_are_no_more_are_dropped_and_told(capsys):
+    saved = {"samples": "3", "other_seed": "5", "third": "0"}
+    kept = options.without(saved, ("other_seed", "third"), ("0", "0"))
+    assert kept == {"samples": "3"}
+    said = capsys.readouterr().err
+    assert "--other_seed=5 of an earlier version" in said
+    assert "--third" not in said

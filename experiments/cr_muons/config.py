@@ -8,6 +8,7 @@ from jaxphys.config import option
 from jaxphys.cr_muons.data.writers import PREDICTION_SCHEMAS
 from jaxphys.cr_muons.model.settings import GanSettings
 from jaxphys.cr_muons.physics.normalise import FEATURE_NORMS
+from jaxphys.options import without
 
 # flag -> setting, where the shared name of the flag is another one
 _OTHER_NAMES = {
@@ -36,6 +37,10 @@ class Config(TrainingConfig):
     DATA: ClassVar = ("data", "infiles")
     RENAMED: ClassVar = {
         "lr": "--learning_rate",
+        "num_workers": "--read_threads",
+        "shuffle_seed": "--seed",
+        "shower_seed": "--data_seed",
+        "report_seed": "--data_seed of simulated --data for --mode=evaluate",
         "critic_step": "--critic_steps",
         "device": "the environment variable JAX_PLATFORMS",
         "checkpoint": "--workdir, --resume",
@@ -117,9 +122,6 @@ class Config(TrainingConfig):
     shuffle: bool = option(
         False, "new order of the events in every epoch", change="structural"
     )
-    shuffle_seed: int = option(
-        42, "of --shuffle", unit="1", minimum=0, change="structural"
-    )
     shuffle_window: int = option(
         0, "events that are shuffled together; 0: a file", unit="events", minimum=0,
         change="structural",
@@ -131,16 +133,11 @@ class Config(TrainingConfig):
     prefetch_batches: int = option(
         2, "row groups that are decoded ahead", unit="row groups", minimum=0
     )
-    num_workers: int = option(
-        0, "threads that decode; 0: one", unit="threads", minimum=0
-    )
+    read_threads: int = option(1, "threads that decode", unit="threads", minimum=1)
     val_fraction: float = option(
         0.05, "showers that choose the best weights, by a hash of their number",
         unit="1", minimum=0.0, maximum=0.5, change="structural",
     )  # fmt: skip
-    split_seed: int = option(
-        0, "of that hash", unit="1", minimum=0, change="structural"
-    )
     val_events: int = option(
         20_000, "validation events that an evaluation uses at most", unit="events",
         minimum=1, change="structural",
@@ -193,29 +190,19 @@ class Config(TrainingConfig):
         change="structural",
     )  # fmt: skip
     data_seed: int = option(
-        1, "seed of the simulated conditions", unit="1", minimum=0, change="structural"
-    )
-    shower_seed: int = option(
-        0, "further seed of the simulated showers", unit="1", minimum=0,
-        change="structural",
+        1, "seed of simulated events; the report simulates others to compare with",
+        unit="1", minimum=0, change="structural",
     )  # fmt: skip
 
     # report and prediction
     report_events: int = option(
         100_000, "held-out events that the report compares", unit="events", minimum=100
     )
-    report_seed: int = option(
-        100, "seed of the conditions that are simulated for the report",
-        unit="1", minimum=0,
-    )  # fmt: skip
     best_by: str = option(
         "w1_sum", "which figure of the validation the best weights have least: summed "
         "Wasserstein distances, or area of a classifier, true against generated",
         choices=("w1_sum", "classifier_auc"), change="structural",
     )  # fmt: skip
-    weights: str = option(
-        "best", "weights that are reported and used", choices=("best", "last")
-    )
     compare: tuple[str, ...] = option(
         (), "workdirs of other runs that the report sets beside this one"
     )
@@ -243,11 +230,6 @@ class Config(TrainingConfig):
         super().__post_init__()
         if self.infiles and self.data:
             raise ValueError("--data and --infiles are given both")
-        if self.report_seed == self.data_seed and not (self.data or self.infiles):
-            raise ValueError(
-                f"--report_seed={self.report_seed}: is --data_seed, so that the report "
-                "would compare at primaries of the training"
-            )
         if self.multiplicity_epochs and not self.detach_multiplicity:
             raise ValueError("--multiplicity_epochs: needs --detach_multiplicity")
         number, _, unit = self.eval_every.partition(" ")
@@ -264,6 +246,14 @@ class Config(TrainingConfig):
                 "other numbers of muons than the real ones"
             )
         self.settings()
+
+    @classmethod
+    def translate(cls, saved: dict[str, str]) -> dict[str, str]:
+        """Returns the flags of a saved run in the names of today."""
+        if "num_workers" in saved:
+            saved = {**saved, "num_workers": str(max(int(saved["num_workers"]), 1))}
+        dropped = ("shuffle_seed", "shower_seed", "report_seed")
+        return super().translate(without(saved, dropped, ("42", "0", "100")))
 
     def settings(self) -> GanSettings:
         """Returns the networks and their training that the flags describe.

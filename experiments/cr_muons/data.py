@@ -38,6 +38,8 @@ from jaxphys.training.mesh import make_mesh
 SPECTRA = {"default": DEFAULT, "published_like": PUBLISHED_LIKE}
 ABOUT = "simulation.json"
 _FILE_EVENTS = 500_000  # of a simulated file
+_ORDER_SEED = 42  # of the order of events, plus --seed
+_REPORT_SEED = 99  # plus --data_seed: of what is simulated to compare with
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,6 +81,11 @@ def fingerprint(index: DataIndex) -> Fingerprint:
     return of_files(paths)
 
 
+def report_seed(config: Config) -> int:
+    """Returns the seed of what is drawn for a report."""
+    return _REPORT_SEED + config.data_seed
+
+
 def population(config: Config) -> SimulationSettings:
     """Returns the simulated population that the flags name."""
     return dataclasses.replace(SPECTRA[config.spectrum], num_depths=config.n_depths)
@@ -103,11 +110,12 @@ def simulate(config: Config, folder: str | pathlib.Path) -> pathlib.Path:
       ValueError: the folder holds something else.
     """
     folder = pathlib.Path(folder)
-    names = ("n_showers", "n_depths", "spectrum", "data_seed", "shower_seed")
+    names = ("n_showers", "n_depths", "spectrum", "data_seed")
     wanted = {name: getattr(config, name) for name in names}
     about = folder / ABOUT
     if about.is_file():
-        if json.loads(about.read_text()) == wanted:
+        # earlier versions had a second seed, 0 unless it was given
+        if json.loads(about.read_text()) in (wanted, {**wanted, "shower_seed": 0}):
             return folder
         raise ValueError(f"{folder}: holds other simulated events ({about})")
     if folder.exists() and any(folder.iterdir()):
@@ -115,9 +123,7 @@ def simulate(config: Config, folder: str | pathlib.Path) -> pathlib.Path:
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     total = config.n_showers * config.n_depths
-    chunks = simulate_chunks(
-        population(config), config.n_showers, config.data_seed, config.shower_seed
-    )
+    chunks = simulate_chunks(population(config), config.n_showers, config.data_seed)
     with tqdm.tqdm(total=total, unit="event", disable=config.plain_log) as bar:
         number, writer = 0, None
         for events in chunks:
@@ -234,7 +240,7 @@ def load(config: Config, norm: FeatureNorm | None = None) -> Data:
         "index": index,
         "batch_size": config.batch_size,
         "prefetch": config.prefetch_batches,
-        "workers": max(config.num_workers, 1),
+        "workers": config.read_threads,
         **(split if config.val_fraction else {}),
     }
     limits: dict[str, Any] = {
@@ -246,7 +252,7 @@ def load(config: Config, norm: FeatureNorm | None = None) -> Data:
         "parts": config.parts,
         "muon_budget": config.muon_budget or config.max_muons_per_batch,
         "shuffle": config.shuffle,
-        "shuffle_seed": config.shuffle_seed,
+        "shuffle_seed": _ORDER_SEED + config.seed,
         "shuffle_window": config.shuffle_window,
         "multi_file_shuffle": config.multi_file_shuffle,
     }

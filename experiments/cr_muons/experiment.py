@@ -78,7 +78,7 @@ def report(
     """Compares the generator of a run with held-out truth and writes the page."""
     generator, seed = (
         prediction.load(config.workdir, config.weights),
-        config.report_seed,
+        data.report_seed(config),
     )
     with session.stage("held-out truth"):
         reference = _reference(config, found)
@@ -144,7 +144,7 @@ def _reference(config: Config, found: data.Data | data.Unseen) -> Reference | Ev
     if config.sources:
         return found.val.events(config.report_events)
     return evaluation.make_reference(
-        config.report_events, config.report_seed, data.population(config)
+        config.report_events, data.report_seed(config), data.population(config)
     )
 
 
@@ -156,9 +156,8 @@ def _source(config: Config, found: data.Data | data.Unseen) -> str:
             f"validation showers of {','.join(config.sources)}: they chose the best "
             "weights, but were not trained on"
         )
-    return (
-        f"{config.report_events:,} events simulated for this, seed {config.report_seed}"
-    )
+    seed = data.report_seed(config)
+    return f"{config.report_events:,} events simulated for this, seed {seed}"
 
 
 def predict(config: Config, session: app.Session, output: str) -> None:

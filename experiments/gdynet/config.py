@@ -39,6 +39,7 @@ class Config(RunConfig):
         "torchscript": "--mode=export",
         "mixed_precision": "--precision=bfloat16",
         "lr": "--learning_rate",
+        "split": "--train_fraction, --val_fraction",
         "generate": "--mode=simulate",
         "analyze": "--mode=evaluate",
         "preprocess": "--mode=prepare",
@@ -52,9 +53,13 @@ class Config(RunConfig):
     )  # fmt: skip
     val_fnames: tuple[str, ...] = option((), "validation data, likewise")
     test_fnames: tuple[str, ...] = option((), "test data, likewise")
-    split: tuple[float, ...] = option(
-        (0.8, 0.1, 0.1), "parts of --data for training, validation and test (two "
-        "parts: the test is the validation)", unit="1", minimum=0.0, maximum=1.0,
+    train_fraction: float = option(
+        0.8, "part of --data for training", unit="1", minimum=0.0, maximum=1.0,
+        change="structural",
+    )  # fmt: skip
+    val_fraction: float = option(
+        0.1, "part of --data for validation; what is left is the test, or, if nothing "
+        "is, the validation is the test too", unit="1", minimum=0.0, maximum=1.0,
         change="structural",
     )  # fmt: skip
     split_block: int = option(
@@ -79,9 +84,6 @@ class Config(RunConfig):
     )  # fmt: skip
     barrier: float = option(
         4.0, "of case B", unit="kT", minimum=0.1, change="structural"
-    )
-    data_seed: int = option(
-        0, "seed of the simulation", unit="1", minimum=0, change="structural"
     )
 
     # prepare
@@ -188,9 +190,6 @@ class Config(RunConfig):
     best_rule: str = option(
         "val_vamp2", "which epoch is the best", choices=("val_vamp2", "val_loss")
     )
-    weights: str = option(
-        "best", "weights that are reported and used", choices=("best", "last")
-    )
     device_data_gb: float = option(
         1.0, "--device_data keeps frames on the device up to this size", unit="GB",
         minimum=0.0,
@@ -250,9 +249,29 @@ class Config(RunConfig):
             raise ValueError("--val_fnames, --test_fnames need --train_fnames")
         if self.train_fnames and not self.val_fnames:
             raise ValueError("--train_fnames needs --val_fnames")
-        if len(self.split) not in (2, 3):
-            raise ValueError(f"--split={self.split}: expected two or three parts")
+        rest = 1 - self.train_fraction - self.val_fraction
+        if min(self.train_fraction, self.val_fraction) <= 0 or rest < -1e-9:
+            raise ValueError(
+                f"--train_fraction={self.train_fraction}, --val_fraction="
+                f"{self.val_fraction}: expected positive parts of a whole"
+            )
         self.search_radius()
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """Parts of --data: training, validation and, where one is left, test."""
+        parts = self.train_fraction, self.val_fraction
+        rest = round(1 - sum(parts), 12)
+        return (*parts, rest) if rest else parts
+
+    @classmethod
+    def translate(cls, saved: dict[str, str]) -> dict[str, str]:
+        """Returns the flags of a saved run in the names of today."""
+        saved = {"split_seed": saved.get("data_seed", "0"), **saved}
+        if "split" in saved:
+            parts = saved.pop("split").split(",")
+            saved |= {"train_fraction": parts[0], "val_fraction": parts[1]}
+        return super().translate(saved)
 
     def search_radius(self) -> float | str:
         """Returns --radius as a number of angstrom, or "auto"."""

@@ -88,10 +88,10 @@ def load(config: Config, known: object = None) -> Parts:
     opened = open_checked(place, config.ferro, config.cutoff)
     blocks = split_blocks(
         opened,
-        config.split,
+        config.fractions,
         config.tau,
         block=config.split_block,
-        seed=config.data_seed,
+        seed=config.split_seed,
     )
     strides = (config.stride, 1, 1)
     train, val, test = (

@@ -1,5 +1,6 @@
 """Binds the flags to the two lobes, their update steps and the pairs of frames."""
 
+import functools
 import json
 import math
 import pathlib
@@ -116,7 +117,7 @@ def make_task(
     def init(key: jax.Array) -> TrainState:
         start = step.initial_variables(key, lobes) if variables is None else variables
         start = jax.tree.map(lambda leaf: jnp.asarray(leaf, kind), dict(start))
-        return step.initial_state(start, optimizer)
+        return step.initial_state(start, objective=lobes, optimizer=optimizer)
 
     def advance(progress: Progress, scalars: Mapping[str, float]) -> Progress:
         now: Any = rate(progress.step) if callable(rate) else rate
@@ -127,13 +128,11 @@ def make_task(
     about = circumstances(config, lobes)
     return Task(
         init=init,
-        train_step=lambda state, batch, key, phase: step.train_step(
-            state, batch, key, phase, lobes=lobes, optimizer=optimizer
+        train_step=functools.partial(
+            step.train_step, objective=lobes, optimizer=optimizer
         ),
-        eval_step=lambda state, batch, key, phase: step.eval_step(
-            state, batch, phase, lobes=lobes
-        ),
-        summarize=lambda found: summarize(config, found),
+        eval_step=functools.partial(step.eval_step, objective=lobes),
+        summarize=functools.partial(step.summarize, objective=lobes),
         train_data=train_data,
         eval_data=batches_of(config, parts.val, train=False),
         first_phase=config.loss_schedule[0],
@@ -158,34 +157,6 @@ def circumstances(config: Config, lobes: step.Lobes) -> score_warnings.Circumsta
         num_species=len(np.unique(np.asarray(lobes.atom_types)[targets])),
         lag=float(config.tau),
     )
-
-
-def summarize(config: Config, found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Returns the scores of a set: exact ones, and those of the original's batches.
-
-    Args:
-      config: the flags.
-      found: from `step.eval_step`.
-
-    Returns:
-      val_{loss,vamp1,vamp2}_{avg,last}: mean over batches, and the last batch;
-      val_vamp{1,2}_full, val_vamp2_static, val_vamp2_centred: of the whole set;
-      val_population_<i>: mean probability of a state.
-    """
-    real = [batch for batch in found if float(batch["count"]) > 0]
-    scalars = {}
-    for name in ("loss", "vamp1", "vamp2"):
-        values = [float(batch[name]) for batch in real]
-        scalars[f"val_{name}_avg"] = float(np.mean(values))
-        scalars[f"val_{name}_last"] = values[-1]
-    whole = accumulate.scores(accumulate.total(real), config.epsilon, config.vamp_mode)
-    scalars["val_vamp1_full"], scalars["val_vamp2_full"] = whole.vamp1, whole.vamp2
-    scalars["val_vamp2_static"] = whole.static
-    scalars["val_vamp2_centred"] = whole.centred
-    scalars["val_trace"] = whole.trace
-    for i, value in enumerate(whole.populations):
-        scalars[f"val_population_{i}"] = float(value)
-    return scalars
 
 
 class Announcer:

@@ -22,6 +22,9 @@ class Config(RunConfig):
         "stats_path": "--feature_stats",
         "num_workers": "--workers",
         "lr": "--learning_rate",
+        "clip_norm": "--grad_clip_norm",
+        "train_ratio": "--train_fraction",
+        "val_ratio": "--val_fraction",
         "loss_mode": "--loss",
         "num_epochs": "--epochs",
         "preset": "--flagfile with seed.flags or best.flags",
@@ -75,17 +78,18 @@ class Config(RunConfig):
     m_x: float = option(500.0, "mass of its first product", unit="GeV", minimum=1.0)
     m_y: float = option(100.0, "mass of its second product", unit="GeV", minimum=1.0)
     mpi: bool = option(False, "simulate multi-parton interactions")
+    data_seed: int = option(42, "seed of simulated events", unit="1", minimum=0)
 
     # events of each part
     split_seed: int = option(
         42, "seed of the shuffle of the background", unit="1", minimum=0,
         change="structural",
     )  # fmt: skip
-    train_ratio: float = option(
+    train_fraction: float = option(
         0.7, "part of the background for training", unit="1", minimum=0.0, maximum=1.0,
         change="structural",
     )  # fmt: skip
-    val_ratio: float = option(
+    val_fraction: float = option(
         0.15, "part of the background for validation", unit="1", minimum=0.0,
         maximum=1.0, change="structural",
     )  # fmt: skip
@@ -102,7 +106,8 @@ class Config(RunConfig):
         maximum=0.9, change="structural",
     )  # fmt: skip
     train_target: int = option(
-        0, "train on the first background rows, the original's quota; 0: --train_ratio",
+        0, "train on the first background rows, the original's quota; 0: by "
+        "--train_fraction",
         unit="events", minimum=0, change="structural",
     )  # fmt: skip
     test_bg_target: int = option(
@@ -206,7 +211,7 @@ class Config(RunConfig):
     weight_decay: float = option(
         1e-5, "of all parameters", unit="1", minimum=0.0, change="structural"
     )
-    clip_norm: float = option(
+    grad_clip_norm: float = option(
         1.0, "largest gradient norm; 0 is off", unit="1", minimum=0.0,
         change="structural",
     )  # fmt: skip
@@ -269,10 +274,14 @@ class Config(RunConfig):
             raise ValueError("--test_bg_target, --test_sig_target need --train_target")
         if self.view != "jets" and self.model != "conditional":
             raise ValueError(f"--view={self.view}: not of --model={self.model}")
-        if not 0 < self.train_ratio < 1 or self.train_ratio + self.val_ratio > 1 + 1e-9:
+        if (
+            not 0 < self.train_fraction < 1
+            or self.train_fraction + self.val_fraction > 1 + 1e-9
+        ):
             raise ValueError(
-                f"--train_ratio={self.train_ratio}, --val_ratio={self.val_ratio}: "
-                "expected parts of the background that leave some for the test"
+                f"--train_fraction={self.train_fraction}, --val_fraction="
+                f"{self.val_fraction}: expected parts of the background that leave "
+                "some for the test"
             )
         if self.train_target and (self.subset_size or self.contamination):
             raise ValueError(

@@ -236,8 +236,8 @@ def split(config: Config, network: Network, store: Store) -> Split:
         parts = split_events(
             label,
             config.split_seed,
-            config.train_ratio,
-            config.val_ratio,
+            config.train_fraction,
+            config.val_fraction,
             config.subset_size,
             config.max_train_events,
             config.contamination,
@@ -254,7 +254,7 @@ def split(config: Config, network: Network, store: Store) -> Split:
     if empty:
         raise ValueError(
             f"{store.folder}: {len(store)} events leave none for {', '.join(empty)} "
-            "(--train_ratio, --val_ratio, --subset_size, --train_target)"
+            "(--train_fraction, --val_fraction, --subset_size, --train_target)"
         )
     return parts
 
@@ -269,7 +269,7 @@ def _quotas(config: Config, label: np.ndarray, event_id: np.ndarray) -> Split:
         event_id,
     )
     taken = config.train_target + config.test_bg_target
-    count = round(config.train_target * config.val_ratio / config.train_ratio)
+    count = round(config.train_target * config.val_fraction / config.train_fraction)
     left = np.flatnonzero(label == 0)[taken : taken + count]
     if not len(left):
         raise ValueError(

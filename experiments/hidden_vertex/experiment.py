@@ -74,7 +74,8 @@ def report(
     config: Config, session: app.Session, events: data.Events, history: list
 ) -> None:
     """Scores the test events (all of unseen ones) and writes the page."""
-    detector, store, parts = prediction.load(config.workdir), events.store, events.parts
+    detector = prediction.load(config.workdir, config.weights)
+    store, parts = events.store, events.parts
     network = detector.network
     every = data.enough_particles(network, store, np.arange(len(store)))
     tested = every if parts is None else parts.test
@@ -181,7 +182,7 @@ def _extra_samples(config, session, detector, scored) -> dict[str, Scored]:
 def predict(config: Config, session: app.Session, output: str) -> None:
     """Writes scores and codes of the events in --data to Parquet."""
     del session
-    detector = prediction.load(config.workdir)
+    detector = prediction.load(config.workdir, config.weights)
     store = data.open_events(
         config, detector.network, config.data, allow_unlabelled=True
     )
@@ -198,10 +199,15 @@ def simulate(config: Config, session: app.Session) -> None:
     output = modes.required(config, "output", "the Parquet file for the events")
     masses = {name: getattr(config, name) for name in ("m_v", "m_x", "m_y", "mpi")}
     if config.kind == "mixture":
-        numbers = (config.num_events, config.num_signal, config.seed, config.workers)
+        numbers = (
+            config.num_events,
+            config.num_signal,
+            config.data_seed,
+            config.workers,
+        )
         print(simulation.simulate_mixture(output, *numbers, **masses))
         return
-    choice = (config.kind, config.num_events, config.seed, config.workers)
+    choice = (config.kind, config.num_events, config.data_seed, config.workers)
     print(simulation.simulate_events(output, *choice, **masses))
 
 
@@ -251,7 +257,7 @@ EXPERIMENT = modes.Experiment(
     needs="the file with the events to score",
     predict=predict,
     export=lambda config, folder: exports.write(
-        folder, prediction.load(config.workdir)
+        folder, prediction.load(config.workdir, config.weights)
     ),
     simulate=simulate,
     prepare=prepare,

@@ -73,28 +73,22 @@ def make_task(
         config.optimizer,
         config.learning_rate,
         weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
+        grad_clip_norm=config.grad_clip_norm,
     )
-    objective = network.objective()
+    objective = network.objective(
+        config.grad_clip_norm, batch_mean=config.epoch_loss == "batch_mean"
+    )
 
     def init(key: jax.Array) -> TrainState:
         start = network.init(key) if params is None else params
         kind = weight_dtype(config)
         start = jax.tree.map(lambda leaf: jnp.asarray(leaf, kind), start)
-        return step.initial_state(start, optimizer)
+        return step.initial_state(start, objective=objective, optimizer=optimizer)
 
-    batch_mean = config.epoch_loss == "batch_mean"
     floor = data.floor(network, store, parts.val)
-    update = functools.partial(
-        step.train_step,
-        objective=objective,
-        optimizer=optimizer,
-        clip_norm=config.clip_norm,
-        batch_mean=batch_mean,
-    )
 
     def summarize(batches: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        found = step.summarize(batches, batch_mean)
+        found = step.summarize(batches, objective=objective)
         if floor is not None:
             found["floor_gap"] = (found["val_loss"] - floor) / floor
         return found
@@ -102,10 +96,10 @@ def make_task(
     rate = config.learning_rate
     return Task(
         init=init,
-        train_step=lambda state, batch, key, phase: update(state, batch, key),
-        eval_step=lambda state, batch, key, phase: step.eval_step(
-            state, batch, objective=objective
+        train_step=functools.partial(
+            step.train_step, objective=objective, optimizer=optimizer
         ),
+        eval_step=functools.partial(step.eval_step, objective=objective),
         summarize=summarize,
         train_data=train_data,
         eval_data=eval_data,

@@ -7,15 +7,17 @@ from jaxphys.config import RunConfig, option
 from jaxphys.hypertrack.data import reduction
 from jaxphys.hypertrack.inference import predict, tracker
 from jaxphys.hypertrack.inference.clustering import ClusterSettings
-from jaxphys.hypertrack.physics.truth_graph import NODE2NODE
+from jaxphys.hypertrack.model.voxel_training import AUGMENTS, VoxelSettings
 from jaxphys.hypertrack.training import optimizer, schedules
+from jaxphys.options import without
 
 GATES = ("ema", "single")
+ORIGINAL_SEED = 12345
 _FLOW = ("learning_rate_pdf", "weight_decay_pdf_w", "weight_decay_pdf_b", "epsilon_pdf")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(RunConfig):
+class Config(RunConfig, VoxelSettings, ClusterSettings):
     """Everything that a run of the track finder depends on."""
 
     EXPERIMENT = "hypertrack"
@@ -43,6 +45,9 @@ class Config(RunConfig):
         "validate": "--eval_every",
         "max_iterations": "--iterations",
         "lr": "--learning_rate",
+        "max_grad_norm": "--grad_clip_norm",
+        "random_seed": "--seed",
+        "split": "--voxel_fraction, --train_fraction, --val_fraction",
         "generate": "--mode=simulate",
         "process": "--mode=prepare",
         "preset": "--flagfile with seed.flags or best.flags",
@@ -74,10 +79,18 @@ class Config(RunConfig):
     event_val_end: tuple[int, ...] = option(
         (), "last events of these ranges", unit="1", change="training"
     )
-    split: tuple[float, ...] = option(
-        (0.5, 0.3, 0.2), "parts of --data that train voxels, train the net and "
-        "validate, where no ranges are given", unit="1", minimum=0.0, maximum=1.0,
+    voxel_fraction: float = option(
+        0.5, "part of --data that trains voxels, where no ranges are given; of a run "
+        "with other voxels it trains the net too", unit="1", minimum=0.0, maximum=1.0,
         change="structural",
+    )  # fmt: skip
+    train_fraction: float = option(
+        0.3, "part of --data that trains the net, where no ranges are given", unit="1",
+        minimum=0.0, maximum=1.0, change="structural",
+    )  # fmt: skip
+    val_fraction: float = option(
+        0.2, "part of --data that validates, where no ranges are given", unit="1",
+        minimum=0.0, maximum=1.0, change="structural",
     )  # fmt: skip
     extra_data: tuple[str, ...] = option(
         (), "further events, with truth, that the report adds"
@@ -109,10 +122,6 @@ class Config(RunConfig):
         1.0, "probability that an iteration takes a new event", unit="1",
         minimum=1e-6, maximum=1.0, change="structural",
     )  # fmt: skip
-    random_seed: int = option(
-        12345, "seed of events, particles and noise", unit="1", minimum=0,
-        change="structural",
-    )  # fmt: skip
 
     # voxels
     voxdyn: str = option(
@@ -132,21 +141,6 @@ class Config(RunConfig):
         (131072,), "voxels; --mode=voxels trains a file for each of several", unit="1",
         minimum=1, change="structural",
     )  # fmt: skip
-    node2node: str = option(
-        "hyper", "which pairs of hits of a track are joined", choices=NODE2NODE,
-        change="structural",
-    )  # fmt: skip
-    cricket_compat: bool = option(
-        False, "the original's double hops of --node2node=cricket", change="structural"
-    )
-    niter: int = option(20, "of k-means", unit="1", minimum=1, change="structural")
-    augment: int = option(
-        8, "8: reflections of the training tracks are added; 1: as the original",
-        unit="1", minimum=1, maximum=8, change="structural",
-    )  # fmt: skip
-    weighted: bool = option(
-        False, "k-means by the weights of the hits", change="structural"
-    )
     allow_voxels_mismatch: bool = option(
         False, "accept voxels of another --node2node or --ncell"
     )
@@ -241,7 +235,7 @@ class Config(RunConfig):
     weight_decay_w: float = option(1e-5, "of weights", unit="1", minimum=0.0)
     weight_decay_b: float = option(0.0, "of biases", unit="1", minimum=0.0)
     epsilon: float = option(1e-6, "of Adam", unit="1", minimum=0.0)
-    max_grad_norm: float = option(1.0, "largest norm of a gradient", unit="1")
+    grad_clip_norm: float = option(1.0, "largest norm of a gradient", unit="1")
     scheduler_type: str = option(
         "warm-cos", "learning rate over iterations", choices=schedules.NAMES,
         change="structural",
@@ -285,10 +279,13 @@ class Config(RunConfig):
         (), "sizes that graphs are padded to, as many", unit="tracks", minimum=1,
         change="structural",
     )  # fmt: skip
-    workers: int = option(
-        1, "threads that make graphs; processes of simulate and prepare", unit="1",
-        minimum=0,
+    read_threads: int = option(
+        1, "threads that make graphs in training; 0: none of their own",
+        unit="threads", minimum=0,
     )  # fmt: skip
+    workers: int = option(
+        1, "processes of simulate and prepare", unit="processes", minimum=1
+    )
     val_graphs: int = option(
         8, "graphs of an evaluation", unit="graphs", minimum=1, change="structural"
     )
@@ -301,30 +298,6 @@ class Config(RunConfig):
     cluster: str = option(
         "transformer", "from edges to tracks; none never trains the transformer",
         choices=tracker.ALGORITHMS,
-    )  # fmt: skip
-    edge_threshold: float = option(
-        0.55, "probability above which an edge is kept", unit="1", minimum=0.0,
-        maximum=1.0,
-    )  # fmt: skip
-    min_graph: int = option(4, "hits of a component at least", unit="hits", minimum=1)
-    seed_strategy: str = option("random", "which hits searches begin at")
-    seed_ktop_max: int = option(2, "searches of a round", unit="1", minimum=1)
-    num_pivots: int = option(
-        3, "hits that stand for a track", unit="hits", minimum=1, change="structural"
-    )
-    random_paths: int = option(1, "above 1: random walks", unit="1", minimum=1)
-    max_failures: int = option(2, "of a hit", unit="1", minimum=1)
-    diffuse_threshold: float = option(0.4, "of a step of the walk", unit="1")
-    micrograph_mode: str = option("pivot-spanned", "hits that the transformer sees")
-    threshold_algo: str = option(
-        "fixed", "threshold of the transformer", choices=("fixed", "soft"),
-        change="structural",
-    )  # fmt: skip
-    fixed_threshold: float = option(0.5, "its value", unit="1")
-    min_cluster_size: int = option(4, "hits of a track at least", unit="hits")
-    pivots_per_round: int = option(
-        1, "pivot sets of a component in a round; 1 is the original", unit="1",
-        minimum=1,
     )  # fmt: skip
     jaccard_prob: float = option(0.7, "jaccard: least probability", unit="1")
     jaccard_share: float = option(0.5, "jaccard: least shared part", unit="1")
@@ -356,10 +329,14 @@ class Config(RunConfig):
                 f"--rfactor_start={self.rfactor_start}: is above "
                 f"--rfactor_end={self.rfactor_end}"
             )
-        if self.augment not in (1, 8):
+        if self.augment not in AUGMENTS:
             raise ValueError(f"--augment={self.augment}: expected 1 or 8")
-        if len(self.split) != 3 or not sum(self.split) <= 1 + 1e-9:
-            raise ValueError(f"--split={self.split}: expected three parts of 1")
+        if sum(self.fractions) > 1 + 1e-9:
+            raise ValueError(
+                f"--voxel_fraction={self.voxel_fraction}, --train_fraction="
+                f"{self.train_fraction}, --val_fraction={self.val_fraction}: are more "
+                "than the whole"
+            )
         for name in ("event", "event_val", "voxel_event", "predict"):
             sizes = [len(getattr(self, f"{name}_{end}")) for end in ("start", "end")]
             if sizes[0] != sizes[1]:
@@ -375,13 +352,31 @@ class Config(RunConfig):
                 f"--node2node={self.node2node}: tracks are found in hyper graphs only: "
                 "--cluster=none"
             )
-        self.clustering()
 
-    def clustering(self) -> ClusterSettings:
-        """Returns the settings of the transformer's clustering."""
-        fields = {field.name for field in dataclasses.fields(ClusterSettings)}
-        # --tau is that of the contrastive loss
-        return ClusterSettings(**{n: getattr(self, n) for n in fields - {"tau"}})
+    @classmethod
+    def translate(cls, saved: dict[str, str]) -> dict[str, str]:
+        """Returns the flags of a saved run in the names of today."""
+        saved = {
+            "data_seed": saved.get("seed", "0"),
+            "read_threads": saved.get("workers", "1"),
+            **saved,
+        }
+        saved["workers"] = str(max(int(saved.get("workers", "1")), 1))
+        if "split" in saved:
+            names = ("voxel_fraction", "train_fraction", "val_fraction")
+            saved |= dict(zip(names, saved.pop("split").split(","), strict=True))
+        own = str(ORIGINAL_SEED + int(saved.get("seed", "0")))
+        return super().translate(without(saved, ("random_seed",), (own,)))
+
+    @property
+    def fractions(self) -> tuple[float, float, float]:
+        """Parts of --data that train voxels, train the net and validate."""
+        return self.voxel_fraction, self.train_fraction, self.val_fraction
+
+    @property
+    def draw_seed(self) -> int:
+        """Seed of events, particles, noise and voxels: the original's plus --seed."""
+        return ORIGINAL_SEED + self.seed
 
     @property
     def eval_rfactor(self) -> float:

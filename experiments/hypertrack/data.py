@@ -14,12 +14,13 @@ from jax.experimental import multihost_utils
 from experiments.hypertrack.config import Config
 from jaxphys.config import read_flagfile
 from jaxphys.data.fingerprint import Fingerprint, of_files, of_parts
-from jaxphys.hypertrack.analysis.edge_metrics import (
-    num_hyper_pairs,
+from jaxphys.hypertrack.batches.bucket_choice import (
+    evaluation_buckets,
+    training_buckets,
 )
-from jaxphys.hypertrack.batches.graph_batches import GraphBatches, buckets_for
+from jaxphys.hypertrack.batches.graph_batches import GraphBatches
 from jaxphys.hypertrack.batches.graph_draws import DrawSettings, GraphDraws
-from jaxphys.hypertrack.batches.graphs import Bucket, buckets_up_to, choose_buckets
+from jaxphys.hypertrack.batches.graphs import Bucket
 from jaxphys.hypertrack.data.event_source import (
     EventSource,
     describe_ids,
@@ -29,9 +30,12 @@ from jaxphys.hypertrack.data.event_source import (
 )
 from jaxphys.hypertrack.data.reduction import reduce
 from jaxphys.hypertrack.inference.predict import VOXEL_FILE
-from jaxphys.hypertrack.model.candidates import count_edges
 from jaxphys.hypertrack.model.edge_layout import with_pairs
-from jaxphys.hypertrack.model.voxel_training import gather_tracks, train_voxels
+from jaxphys.hypertrack.model.voxel_training import (
+    VoxelSettings,
+    gather_tracks,
+    train_voxels,
+)
 from jaxphys.hypertrack.model.voxels import (
     VoxelModel,
     read_voxels,
@@ -39,10 +43,10 @@ from jaxphys.hypertrack.model.voxels import (
     write_voxels,
 )
 from jaxphys.hypertrack.physics.events import Event
+from jaxphys.options import part_of
 from jaxphys.training.app import CONFIG_FILE
 
 SAMPLE = "the sample of the package"
-_SIZED_GRAPHS = 512  # graphs or events that are looked at
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -161,7 +165,9 @@ def choose(config: Config) -> Parts:
     whole = _select(config.data, (), ())
     order = np.sort(whole.event_ids)
     own_voxels = not (config.voxdyn or config.voxel_data or config.voxel_event_start)
-    shares = np.array(config.split)
+    if config.split_seed:
+        order = np.random.default_rng(config.split_seed).permutation(order)
+    shares = np.array(config.fractions)
     if not own_voxels:
         shares = np.array([0.0, shares[0] + shares[1], shares[2]])
     edges = np.round(np.cumsum(shares) * len(order)).astype(int)
@@ -182,8 +188,8 @@ def choose(config: Config) -> Parts:
     for name, chosen in (("training", found.train), ("validation", found.val)):
         if not len(chosen):
             raise ValueError(
-                f"{whole.name}: {len(whole)} events leave none for {name} (--split, "
-                "--event_start, --event_val_start)"
+                f"{whole.name}: {len(whole)} events leave none for {name} "
+                "(--train_fraction, --event_start, --event_val_start)"
             )
         print(f"{name}: {chosen.describe()}", file=sys.stderr)
     _warn_of_overlap(found)
@@ -214,7 +220,7 @@ def make_voxels(
     """
     if not sum(len(chosen) for chosen in sources):
         raise ValueError(
-            "voxels: no events to train them (--split, --voxel_data, "
+            "voxels: no events to train them (--voxel_fraction, --voxel_data, "
             "--voxel_event_start, or --voxdyn for a trained file)"
         )
     begin = time.monotonic()
@@ -222,12 +228,8 @@ def make_voxels(
     model = train_voxels(
         tracks,
         ncell,
-        node2node=config.node2node,
-        niter=config.niter,
-        augment=config.augment,
-        weighted=config.weighted,
-        seed=config.random_seed,
-        cricket_compat=config.cricket_compat,
+        seed=config.draw_seed,
+        **dataclasses.asdict(part_of(config, VoxelSettings)),
     )
     write_voxels(path, model)
     words = "; ".join(chosen.describe() for chosen in sources)
@@ -272,7 +274,7 @@ def _draws(config: Config, events: Chosen, model: VoxelModel, train: bool):
         noise_ratio=config.noise_ratio,
         reduce=config.reduce,
         period=config.period if train else 1.0,
-        seed=config.random_seed,
+        seed=config.draw_seed,
     )
     mode = "" if config.allow_voxels_mismatch else config.node2node
     return GraphDraws(events, model, settings, mode, config.cricket_compat)
@@ -288,51 +290,11 @@ def train_batches(config: Config, events: Chosen, model: VoxelModel) -> GraphBat
     return GraphBatches(
         draws,
         config.batch_size,
-        buckets or _choose_buckets(config, draws, events, model),
+        buckets or training_buckets(draws, config.buckets, config.iterations),
         iterations=config.round_iterations,
         layout=with_pairs,
-        workers=config.workers,
+        workers=config.read_threads,
     )
-
-
-def _choose_buckets(
-    config: Config, draws: GraphDraws, events: Chosen, model: VoxelModel
-) -> tuple[Bucket, ...]:
-    """Returns sizes of the first graphs, and larger ones up to any graph's.
-
-    Those are compiled only if a graph needs them: a run must not end at an unusually
-    large event.
-    """
-    one = config.buckets == 1
-    found = buckets_for(
-        draws,
-        min(config.iterations, _SIZED_GRAPHS) if one else 64,
-        fractions=_fractions(config.buckets),
-        quantile=1.0 if one else 0.995,
-    )
-    some = np.linspace(0, len(events) - 1, min(len(events), _SIZED_GRAPHS))
-    sizes = [_largest_graph(config, events[int(i)], model) for i in some]
-    largest = choose_buckets(np.max(sizes, axis=0)[None], fractions=(1.0,), overflow=0)
-    return buckets_up_to(found, largest[0])
-
-
-def _largest_graph(config: Config, event: Event, model: VoxelModel) -> np.ndarray:
-    """Returns hits, edges and tracks that no graph of an event exceeds in practice."""
-    cells = model.cells(event.position)
-    whole = event.num_hits, count_edges(model, cells), event.num_tracks
-    if config.reduce != "track":
-        return np.array(whole)
-    mean = config.rfactor_end * event.num_tracks
-    tracks = mean + 6 * np.sqrt(mean) + 10
-    share = min(1.0, tracks / max(event.num_tracks, 1))
-    # edges between tracks fall with the square of the share, those within do not
-    edges = share**2 * whole[1] + share * num_hyper_pairs(event.label)
-    bound = 1.3 * share * whole[0], 1.5 * edges, tracks
-    return np.minimum(whole, np.ceil(bound)).astype(int)
-
-
-def _fractions(buckets: int) -> np.ndarray:
-    return np.linspace(0, 1, buckets + 1)[1:]
 
 
 def val_batches(config: Config, events: Chosen, model: VoxelModel) -> GraphBatches:
@@ -340,15 +302,14 @@ def val_batches(config: Config, events: Chosen, model: VoxelModel) -> GraphBatch
     count = min(len(events), config.val_graphs)
     some = dataclasses.replace(events, event_ids=events.event_ids[:count])
     draws = _draws(config, some, model, train=False)
-    fractions = _fractions(min(config.buckets, 2))
     return GraphBatches(
         draws,
         config.batch_size,
-        buckets_for(draws, 0, fractions=fractions),
+        evaluation_buckets(draws, min(config.buckets, 2)),
         iterations=0,
         repeats=max(1, config.val_graphs // count),
         layout=with_pairs,
-        workers=config.workers,
+        workers=config.read_threads,
     )
 
 
@@ -393,7 +354,7 @@ def _reduced_events(
     for number in range(min(len(events), most)):
         event = events[number]
         if config.eval_rfactor < 1 or config.noise_ratio >= 0:
-            rng = np.random.default_rng([config.random_seed, purpose, number])
+            rng = np.random.default_rng([config.draw_seed, purpose, number])
             draw = (config.eval_rfactor, config.noise_ratio, rng, config.reduce)
             event = reduce(event, *draw)
         yield event

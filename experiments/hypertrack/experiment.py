@@ -19,6 +19,7 @@ from jaxphys.hypertrack.analysis.edge_metrics import candidate_counts, mean_rate
 from jaxphys.hypertrack.data import prepare as preparation
 from jaxphys.hypertrack.inference import export as exports
 from jaxphys.hypertrack.inference import predict as prediction
+from jaxphys.hypertrack.inference.clustering import ClusterSettings
 from jaxphys.hypertrack.inference.predict import Predictor
 from jaxphys.hypertrack.inference.tracker import Tracker
 from jaxphys.hypertrack.inference.tuned import (
@@ -34,6 +35,7 @@ from jaxphys.hypertrack.report.page import in_words, speed_of, write_report
 from jaxphys.hypertrack.simulation import simulation
 from jaxphys.hypertrack.training import step
 from jaxphys.hypertrack.training.objective import Settings
+from jaxphys.options import part_of
 from jaxphys.report import Column
 from jaxphys.training import app, modes
 from jaxphys.training.task import Task
@@ -103,7 +105,7 @@ def save(folder: pathlib.Path, record: Record, config: Config) -> None:
         folder,
         record.settings.net,
         record.settings.transformer if config.trains_transformer else None,
-        config.clustering(),
+        part_of(config, ClusterSettings),
         config.cluster,
         record.voxels,
         seed=config.seed,
@@ -124,7 +126,7 @@ def report(
     """
     del history  # the log has times too
     parts = found.parts
-    predictor = prediction.load(config.workdir)
+    predictor = prediction.load(config.workdir, config.weights)
     tracker = _with_settings(config, session, predictor.tracker)
     shown = _as_they_are(config, session, parts) if found.unseen else config
     events = data.reported_events(shown, parts.val)
@@ -207,8 +209,7 @@ def with_given(config: Config, session: app.Session, predictor: Predictor) -> Pr
 
 
 def _with_settings(config: Config, session: app.Session, tracker: Tracker) -> Tracker:
-    # --tau is that of the contrastive loss
-    names = [f.name for f in dataclasses.fields(tracker.settings) if f.name != "tau"]
+    names = [field.name for field in dataclasses.fields(tracker.settings)]
     given = {name: getattr(config, name) for name in names if session.given(name)}
     _say(given, dataclasses.asdict(tracker.settings))
     settings = dataclasses.replace(tracker.settings, **given)
@@ -275,6 +276,7 @@ def predict(config: Config, session: app.Session, output: str) -> None:
     """Writes the tracks of the events in --data to Parquet."""
     predictor = prediction.load(
         config.workdir,
+        config.weights,
         cluster=config.cluster if session.given("cluster") else "",
     )
     predictor = with_given(config, session, predictor)
@@ -323,9 +325,9 @@ def simulate(config: Config, session: app.Session) -> None:
         config.output,
         config.n_events,
         config.mu,
-        config.seed,
+        config.data_seed,
         config.first_event_id,
-        max(config.workers, 1),
+        config.workers,
         progress=True,
     )
     print(prefix)
@@ -347,7 +349,7 @@ def prepare(config: Config, session: app.Session) -> None:
             text = "\n".join(f"  event {n}: {t}" for n, t in found.problems.items())
             raise ValueError(f"{config.data}:\n{text}")
         return
-    preparation.prepare(config.data, config.output, workers=max(config.workers, 1))
+    preparation.prepare(config.data, config.output, workers=config.workers)
     print(config.output)
 
 

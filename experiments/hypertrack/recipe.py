@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from jaxphys.hypertrack.model.fast_net import FastNet
 from jaxphys.hypertrack.model.set_transformer import SetTransformer
 from jaxphys.hypertrack.model.track_net import TrackNet
 from jaxphys.hypertrack.training import step
-from jaxphys.hypertrack.training.cluster_losses import ClusterSettings
+from jaxphys.hypertrack.training.cluster_losses import MaskLoss
 from jaxphys.hypertrack.training.device_micrographs import Proposal, propose
 from jaxphys.hypertrack.training.edge_losses import EdgeBCE, EdgeContrastive
 from jaxphys.hypertrack.training.objective import Settings
@@ -72,11 +72,12 @@ def settings_of(config: Config) -> Settings:
             remove_self_edges=config.remove_self_edges,
         ),
         edge_contrastive=EdgeContrastive(tau=config.tau, sub_sample=config.sub_sample),
-        cluster=ClusterSettings(**{n: getattr(config, n) for n in _CLUSTER_LOSS}),
+        cluster=MaskLoss(**{n: getattr(config, n) for n in _CLUSTER_LOSS}),
         beta_edge_bce=config.beta_edge_bce,
         beta_edge_contrastive=config.beta_edge_contrastive,
         beta_cluster_bce=config.beta_cluster_bce,
         beta_cluster_contrastive=config.beta_cluster_contrastive,
+        batchnorm_mode=config.batchnorm_mode,
         propose=(
             functools.partial(propose, settings=proposal)
             if config.trains_transformer
@@ -142,7 +143,7 @@ def make_task(
         weight_decay_w=config.weight_decay_w,
         weight_decay_b=config.weight_decay_b,
         epsilon=config.epsilon,
-        max_grad_norm=config.max_grad_norm,
+        grad_clip_norm=config.grad_clip_norm,
     )
     begin = time.monotonic()
 
@@ -150,7 +151,7 @@ def make_task(
         start = step.initial_variables(key, settings)
         if variables is not None:
             start = jax.tree.map(jnp.asarray, dict(variables))
-        return step.initial_state(start, optimizer, settings)
+        return step.initial_state(start, objective=settings, optimizer=optimizer)
 
     def advance(progress: Progress, scalars: Mapping[str, float]) -> Progress:
         del scalars
@@ -168,17 +169,10 @@ def make_task(
     return Task(
         init=init,
         train_step=functools.partial(
-            _train_step, settings=settings, optimizer=optimizer
+            step.train_step, objective=settings, optimizer=optimizer
         ),
-        eval_step=lambda state, batch, key, phase: step.eval_step(
-            state,
-            batch,
-            phase,
-            key,
-            settings=settings,
-            batchnorm_mode=config.batchnorm_mode,
-        )["sums"],
-        summarize=summarize,
+        eval_step=functools.partial(step.eval_step, objective=settings),
+        summarize=functools.partial(step.summarize, objective=settings),
         train_data=train_data,
         eval_data=val_data,
         first_phase="edges",
@@ -188,22 +182,6 @@ def make_task(
         best=BEST,
         announce=functools.partial(announce, config),
     )
-
-
-def _train_step(state, batch, key, phase, *, settings, optimizer):
-    return step.train_step(
-        state, batch, key, phase, settings=settings, optimizer=optimizer
-    )
-
-
-def summarize(batches: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Returns val_<name>, the mean over the graphs of an evaluation."""
-    found = {}
-    for name in batches[0]:
-        total = sum(float(np.asarray(batch[name][0])) for batch in batches)
-        weight = sum(float(np.asarray(batch[name][1])) for batch in batches)
-        found[f"val_{name}"] = total / weight if weight else math.nan
-    return found
 
 
 def announce(config: Config, progress: Progress, entry: Mapping[str, Any]) -> str:

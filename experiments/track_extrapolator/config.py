@@ -29,6 +29,9 @@ class Config(RunConfig):
     )
     RENAMED: ClassVar = {
         "batch": "--batch_size",
+        "lr": "--learning_rate",
+        "clip_norm": "--grad_clip_norm",
+        "export_weights": "--weights",
         "workers": "--shards",
         "preset": "--flagfile with seed.flags or best.flags",
         "ckpt_dir": "--workdir",
@@ -57,10 +60,17 @@ class Config(RunConfig):
     check_only: bool = option(False, "prepare: read and validate, write nothing")
     train_pairs: str = option(
         "",
-        "npz with pairs of states (X_plane, Y_true) to train on instead of --data; "
-        "a seeded fifth is held back",
+        "npz with pairs of states (X_plane, Y_true) to train on instead of --data",
         change="structural",
     )
+    train_fraction: float = option(
+        0.0, "part of the tracks for training; 0: 0.85, of --train_pairs 0.72",
+        unit="1", minimum=0.0, maximum=1.0, change="structural",
+    )  # fmt: skip
+    val_fraction: float = option(
+        0.0, "part of the tracks for validation, the rest is the test; 0: 0.10, of "
+        "--train_pairs 0.08", unit="1", minimum=0.0, maximum=1.0, change="structural",
+    )  # fmt: skip
 
     field: str = option(
         "gauss_seed", "field of the truth", choices=KINDS, change="structural"
@@ -171,7 +181,7 @@ class Config(RunConfig):
         (0.9, 0.999), "decay rates of Adam's two means", unit="1", minimum=0.0,
         maximum=1.0, change="structural",
     )  # fmt: skip
-    lr: float = option(
+    learning_rate: float = option(
         0.004, "largest learning rate", unit="1", minimum=0.0, change="structural"
     )
     schedule: str = option(
@@ -197,7 +207,7 @@ class Config(RunConfig):
     weight_decay: float = option(
         1e-5, "decoupled weight decay", unit="1", minimum=0.0, change="structural"
     )
-    clip_norm: float = option(
+    grad_clip_norm: float = option(
         0.0, "largest gradient norm; 0 is off", unit="1", minimum=0.0,
         change="structural",
     )  # fmt: skip
@@ -215,9 +225,6 @@ class Config(RunConfig):
     )  # fmt: skip
     online_data: bool = option(
         False, "fresh tracks in every epoch (100 mm steps)", change="structural"
-    )
-    export_weights: str = option(
-        "best", "weights that are reported and exported", choices=("best", "last")
     )
     formats: tuple[str, ...] = option(
         ("v2",), "files that export writes: " + ", ".join(FORMATS)
@@ -259,6 +266,17 @@ class Config(RunConfig):
         self._check_ranges()
         self._check_combinations()
 
+    @classmethod
+    def translate(cls, saved: dict[str, str]) -> dict[str, str]:
+        """Returns the flags of a saved run in the names of today."""
+        return super().translate({"data_seed": saved.get("seed", "0"), **saved})
+
+    @property
+    def fractions(self) -> tuple[float, float]:
+        """Parts of the tracks that train and validate."""
+        train, val = (0.72, 0.08) if self.train_pairs else (0.85, 0.10)
+        return self.train_fraction or train, self.val_fraction or val
+
     def _check_ranges(self) -> None:
         for low, high in (
             ("p_min", "p_max"),
@@ -270,6 +288,11 @@ class Config(RunConfig):
                     f"--{low}={getattr(self, low)} is above --{high}="
                     f"{getattr(self, high)}"
                 )
+        if sum(self.fractions) >= 1:
+            raise ValueError(
+                f"--train_fraction={self.train_fraction}, --val_fraction="
+                f"{self.val_fraction}: leave no tracks for the test"
+            )
         if self.z_in == self.z_out:
             raise ValueError(f"--z_in and --z_out are both {self.z_in} mm")
         if self.shards and self.shard >= self.shards:

@@ -22,6 +22,8 @@ from jaxphys.track_extrapolator.model.surrogate import STATE_NAMES, features
 from jaxphys.track_extrapolator.physics.field import Field, GridField
 from jaxphys.track_extrapolator.physics.propagate import propagate
 
+_PAIRS_SEED = 20  # of the permutation, plus --split_seed
+
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
@@ -84,7 +86,7 @@ def simulate(config: Config, folder: pathlib.Path) -> None:
             config.samples,
             shards=max(config.shards, 1),
             shard=None if config.shard < 0 else config.shard,
-            seed=config.seed,
+            seed=config.data_seed,
             sampling=sampling(config),
             step=config.step_mm,
             dtype=config.dtype,
@@ -180,18 +182,18 @@ def read(config: Config) -> TrackSet:
 
 
 def split(config: Config, tracks: TrackSet) -> Splits:
-    """Splits 85/10/5 % in order, or pairs 72/8/20 % by a seeded permutation.
+    """Splits tracks by --train_fraction and --val_fraction.
+
+    A data set in order unless --split_seed is given, pairs always by a permutation.
 
     Raises:
       ValueError: a part would be empty.
     """
     count = len(tracks.state)
-    if config.train_pairs:
-        rows = np.random.default_rng(20).permutation(count)
-        ends = int(0.72 * count), int(0.80 * count)
-    else:
-        rows = np.arange(count)
-        ends = int(0.85 * count), int(0.85 * count) + int(0.10 * count)
+    rows = np.arange(count)
+    if config.train_pairs or config.split_seed:
+        rows = np.random.default_rng(_PAIRS_SEED + config.split_seed).permutation(rows)
+    ends = [int(share * count) for share in np.round(np.cumsum(config.fractions), 12)]
     parts = [rows[: ends[0]], rows[ends[0] : ends[1]], rows[ends[1] :]]
     if min(len(part) for part in parts) == 0:
         raise ValueError(

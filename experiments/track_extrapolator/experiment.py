@@ -105,13 +105,13 @@ def start(config: Config) -> modes.Start | None:
 def finish(config: Config, splits: Splits, record: Record, result: FitResult) -> None:
     """Writes the trained network beside its checkpoints, in layout v2."""
     del splits, record, result
-    surrogate = prediction.load(config.workdir, config.export_weights)
+    surrogate = prediction.load(config.workdir, config.weights)
     binary.write(pathlib.Path(config.workdir) / f"{config.name}.bin", surrogate)
 
 
 def report(config: Config, session: app.Session, splits: Splits, history: list) -> None:
     """Measures the network of a run on test tracks and writes its page."""
-    surrogate = prediction.load(config.workdir, config.export_weights)
+    surrogate = prediction.load(config.workdir, config.weights)
     session.timings["start, compilation and other"] = max(
         session.seconds() - sum(session.timings.values()), 0.0
     )
@@ -154,7 +154,7 @@ def _training(config: Config, splits: Splits, history: list) -> dict[str, Any]:
     return {
         "epochs": history[-1]["round"] if history else 0,
         "batch_size": config.batch_size,
-        "learning_rate": config.lr,
+        "learning_rate": config.learning_rate,
         "train_samples": len(splits.train),
         "val_samples": len(splits.val),
         "failed_samples": splits.failed,
@@ -165,7 +165,7 @@ def _training(config: Config, splits: Splits, history: list) -> dict[str, Any]:
 def predict(config: Config, session: app.Session, output: str) -> None:
     """Writes the exit states of the tracks in --data to Parquet."""
     del session
-    surrogate = prediction.load(config.workdir, config.export_weights)
+    surrogate = prediction.load(config.workdir, config.weights)
     states = prediction.read_states(config.data)
     found = prediction.write_prediction(output, surrogate, states)
     print(
@@ -200,7 +200,7 @@ def prepare(config: Config, session: app.Session) -> None:
 
 def export(config: Config, folder: pathlib.Path) -> list[pathlib.Path]:
     """Writes the trained network in the formats of --formats."""
-    surrogate = prediction.load(config.workdir, config.export_weights)
+    surrogate = prediction.load(config.workdir, config.weights)
     # the layouts that hold few networks first: nothing is written if one is refused
     forms = sorted(config.formats, key=lambda f: f not in ("A", "cpp_colmajor"))
     return [exports.write(folder, config.name, surrogate, form) for form in forms]

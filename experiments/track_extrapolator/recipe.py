@@ -29,9 +29,9 @@ def make_model(config: Config) -> TrackMLP:
 def make_rate(config: Config, steps: int) -> float | optax.Schedule:
     """Returns the rate by step, or the first rate of a plateau."""
     if config.schedule == "plateau":
-        return config.lr
+        return config.learning_rate
     return optimizers.warmup_schedule(
-        config.schedule, config.lr, steps, warmup_steps=config.warmup_steps
+        config.schedule, config.learning_rate, steps, warmup_steps=config.warmup_steps
     )
 
 
@@ -54,7 +54,12 @@ def make_task(
     raw = config.loss == "raw"
     stats = {n: jnp.asarray(preparation.stats[n], kind) for n in STATS} if raw else None
     objective = step.Objective(
-        model, stats, raw, config.jacobian_weight, bool(config.momentum_weight)
+        model,
+        stats,
+        raw,
+        config.jacobian_weight,
+        bool(config.momentum_weight),
+        config.ema_decay,
     )
     train = preparation.arrays(splits.train, training=True)
     val = preparation.arrays(splits.val, training=False)
@@ -74,7 +79,7 @@ def make_task(
         config.optimizer,
         rate,
         weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
+        grad_clip_norm=config.grad_clip_norm,
         betas=(config.betas[0], config.betas[1]),
     )
 
@@ -84,14 +89,8 @@ def make_task(
             inputs = jnp.zeros((1, len(input_names(config))), kind)
             start = model.init(key, inputs)["params"]
         start = jax.tree.map(lambda p: jnp.asarray(p, kind), start)
-        return step.initial_state(start, optimizer, config.ema_decay)
+        return step.initial_state(start, objective=objective, optimizer=optimizer)
 
-    update = functools.partial(
-        step.train_step,
-        objective=objective,
-        optimizer=optimizer,
-        ema_decay=config.ema_decay,
-    )
     decided = {}
     if callable(rate):
         set_rate = phases.record_rate(rate)
@@ -100,11 +99,11 @@ def make_task(
         decided["after_eval"] = phases.apply_learning_rate
     return Task(
         init=init,
-        train_step=lambda state, batch, key, phase: update(state, batch),
-        eval_step=lambda state, batch, key, phase: step.eval_step(
-            state, batch, objective=objective
+        train_step=functools.partial(
+            step.train_step, objective=objective, optimizer=optimizer
         ),
-        summarize=step.summarize,
+        eval_step=functools.partial(step.eval_step, objective=objective),
+        summarize=functools.partial(step.summarize, objective=objective),
         train_data=train_data,
         eval_data=eval_data,
         advance=set_rate,

@@ -55,7 +55,11 @@ def write_ensemble(
         [*rows, ("mean", *mean.values()), ("standard deviation", *std.values())],
         emphasis=(len(rows),),
     )
-    report = Report(title, f"{len(rows)} runs with different seeds.", command=command)
+    about = (
+        f"{len(rows)} runs that differ in --seed alone (first weights, order of the "
+        "examples, augmentation, noise): the same data, split in the same way."
+    )
+    report = Report(title, about, command=command)
     report.add_section("Results", tables=[table])
     report.add_numbers({"members": dict(members), "mean": mean, "std": std})
     report.write(directory)

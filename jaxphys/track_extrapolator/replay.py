@@ -1,6 +1,7 @@
 """Replays the golden files of the track extrapolator with the library's functions."""
 
 import dataclasses
+import functools
 import pathlib
 import tempfile
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ from jaxphys.track_extrapolator.training import step
 from jaxphys.training import optimizers, phases
 from jaxphys.training.loop import fit
 from jaxphys.training.mesh import make_mesh
-from jaxphys.training.task import Progress, Task, TrainState
+from jaxphys.training.task import Progress, Task
 
 Outputs = Mapping[str, Any]
 
@@ -154,7 +155,7 @@ def replay_mlp_train(golden: Golden) -> Outputs:
     """Some AdamW steps on given batches: losses, first gradients, last weights."""
     stats = variables_from_torch(golden.params)["stats"]
     objective, params, optimizer = _setup(golden, stats)
-    state = step.initial_state(params, optimizer)
+    state = step.initial_state(params, objective=objective, optimizer=optimizer)
     batches = [
         {"inputs": x, "target": y, "weight": np.ones(len(x), np.float32)}
         for x, y in zip(golden.inputs["x"], golden.inputs["y"], strict=True)
@@ -195,21 +196,14 @@ def replay_train_loop(golden: Golden) -> Outputs:
         arrays = {"inputs": inputs[f"x_{part}"], "target": inputs[f"y_{part}"]}
         return ArrayBatches(arrays, size, order)
 
-    def init(key: jax.Array) -> TrainState:
-        del key
-        return step.initial_state(params, optimizer)
-
+    bound = {"objective": objective, "optimizer": optimizer}
     count = len(inputs["x_val"])
     permutation = inputs["permutation"]
     task = Task(
-        init=init,
-        train_step=lambda state, batch, key, phase: step.train_step(
-            state, batch, objective=objective, optimizer=optimizer
-        ),
-        eval_step=lambda state, batch, key, phase: step.eval_step(
-            state, batch, objective=objective
-        ),
-        summarize=step.summarize,
+        init=lambda key: step.initial_state(params, **bound),
+        train_step=functools.partial(step.train_step, **bound),
+        eval_step=functools.partial(step.eval_step, objective=objective),
+        summarize=functools.partial(step.summarize, objective=objective),
         train_data=batches("train", config["batch"], lambda e: permutation[e]),
         eval_data=batches("val", count, sequential(count)),
         advance=plateau,

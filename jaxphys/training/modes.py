@@ -155,7 +155,7 @@ def modes_of(experiment: Experiment) -> dict[str, app.Mode]:
     }
     return {
         **{name: _bound(mode, experiment) for name, mode in standard.items()},
-        "simulate": experiment.simulate,
+        "simulate": _bound(simulate, experiment),
         "prepare": experiment.prepare,
         **experiment.more,
     }
@@ -235,6 +235,13 @@ def export(experiment: Experiment, config: Any, session: app.Session) -> None:
     folder = pathlib.Path(config.output or f"{config.workdir}/export")
     for path in experiment.export(config, folder):
         print(path)
+
+
+def simulate(experiment: Experiment, config: Any, session: app.Session) -> None:
+    """Writes the default data of a system."""
+    if session.given("seed"):
+        raise ValueError("--seed: --mode=simulate draws by --data_seed")
+    experiment.simulate(config, session)
 
 
 def summarize(experiment: Experiment, config: Any, session: app.Session) -> None:

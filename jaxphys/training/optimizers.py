@@ -21,7 +21,7 @@ def make_optimizer(
     *,
     weight_decay: float = 0.0,
     momentum: float = 0.0,
-    clip_norm: float = 0.0,
+    grad_clip_norm: float = 0.0,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
 ) -> optax.GradientTransformation:
@@ -37,7 +37,7 @@ def make_optimizer(
       learning_rate: a number, or step -> rate.
       weight_decay: strength of the decay; 0 is off.
       momentum: of sgd; 0 is off.
-      clip_norm: largest global norm of the gradient; 0 is off. The norm gets
+      grad_clip_norm: largest global norm of the gradient; 0 is off. The norm gets
         PyTorch's 1e-6 added.
       betas: decay rates of Adam's moments.
       eps: added outside Adam's square root.
@@ -52,7 +52,7 @@ def make_optimizer(
         raise ValueError(f"optimizer {name!r}: expected one of {', '.join(NAMES)}")
 
     def build(learning_rate: Any) -> optax.GradientTransformation:
-        parts = [clip_by_global_norm(clip_norm)] if clip_norm else []
+        parts = [clip_by_global_norm(grad_clip_norm)] if grad_clip_norm else []
         if name == "muon":
             muon = optax.contrib.muon(
                 learning_rate,

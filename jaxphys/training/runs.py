@@ -25,7 +25,9 @@ def data_of(workdir: str | pathlib.Path) -> Fingerprint | None:
     if not path.is_file():
         return None
     found = read_json(path)
-    return Fingerprint(found["digest"], found["source"], tuple(found.get("trained", ())))
+    return Fingerprint(
+        found["digest"], found["source"], tuple(found.get("trained", ()))
+    )
 
 
 def check_same_data(workdir: str | pathlib.Path, data: Fingerprint) -> None:

@@ -37,9 +37,12 @@ class TrainState(flax.struct.PyTreeNode):
     best: PyTree = None
 
 
-def initial_state(params: PyTree, optimizer: Any, **extra: Any) -> TrainState:
+def initial_state(
+    params: PyTree, *, objective: Any = None, optimizer: Any
+) -> TrainState:
     """Returns the state of step 0 of one network with one optimizer (of optax)."""
-    return TrainState(jnp.int32(0), params, optimizer.init(params), extra)
+    del objective  # of a system whose state depends on it
+    return TrainState(jnp.int32(0), params, optimizer.init(params))
 
 
 @dataclasses.dataclass(frozen=True)

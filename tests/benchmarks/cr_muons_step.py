@@ -78,7 +78,11 @@ def ours(name, kind):
         donate_argnums=0,
     )
     params = step.initial_params(jax.random.key(0), settings)
-    held = [step.initial_state(params, optimizer, settings)]
+    held = [
+        step.initial_state(
+            params, objective=step.Objective(settings), optimizer=optimizer
+        )
+    ]
     key = jax.random.key(1)
     start = time.perf_counter()
     compiled = update.lower(held[0], batch, key).compile()

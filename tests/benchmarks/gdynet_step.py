@@ -126,10 +126,10 @@ def measure_jax(files, atoms, steps):
     lobes = steps_.Lobes(GDyNet(), np.full(atoms, 8), np.arange(atoms))
     optimizer = make_optimizer("adam", 1e-3)
     variables = steps_.initial_variables(jax.random.key(0), lobes)
-    state = steps_.initial_state(variables, optimizer)
+    state = steps_.initial_state(variables, objective=lobes, optimizer=optimizer)
     update = jax.jit(
         lambda state, batch: steps_.train_step(
-            state, batch, None, "vamp2", lobes=lobes, optimizer=optimizer
+            state, batch, None, "vamp2", objective=lobes, optimizer=optimizer
         ),
         donate_argnums=0,
     )

@@ -12,6 +12,7 @@ made by repeating the rows of the file. The last line of JSON holds all.
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -89,16 +90,17 @@ def make_task(data, evaluation):
     from jaxphys.training import optimizers
     from jaxphys.training.task import Task
 
-    objective = step.GraphObjective(model.SeedAutoencoder())
+    net = model.SeedAutoencoder()
+    objective = step.Objective(step.GraphObjective(net))
     optimizer = optimizers.make_optimizer(
-        "adamw", RATE, weight_decay=DECAY, clip_norm=CLIP
+        "adamw", RATE, weight_decay=DECAY, grad_clip_norm=CLIP
     )
     batch = data.expand(data.resident(0), data.batch(0, 0, slice(None)))
     first = {name: array[0] for name, array in batch.items()}
 
     def init(key):
-        params = objective.model.init(jax.random.fold_in(key, 0), first)["params"]
-        return step.initial_state(params, optimizer)
+        params = net.init(jax.random.fold_in(key, 0), first)["params"]
+        return step.initial_state(params, objective=objective, optimizer=optimizer)
 
     def train_step(state, batch, key, phase):
         del key, phase
@@ -114,7 +116,7 @@ def make_task(data, evaluation):
         init=init,
         train_step=train_step,
         eval_step=eval_step,
-        summarize=step.summarize,
+        summarize=functools.partial(step.summarize, objective=objective),
         train_data=data,
         eval_data=evaluation,
     )

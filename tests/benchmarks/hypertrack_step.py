@@ -107,10 +107,10 @@ def jax_step(graph, name="tune-5", dtype=None):
         settings = Settings(TrackNet(dtype=dtype))
     optimizer = make_optimizer("AdamW", learning_rates("warm-cos", 5e-4))
     variables = step.initial_variables(jax.random.key(0), settings)
-    state = step.initial_state(variables, optimizer, settings)
+    state = step.initial_state(variables, objective=settings, optimizer=optimizer)
     update = jax.jit(
         lambda state, batch: step.train_step(
-            state, batch, None, "edges", settings=settings, optimizer=optimizer
+            state, batch, None, "edges", objective=settings, optimizer=optimizer
         ),
         donate_argnums=0,
     )

@@ -53,12 +53,10 @@ def library_run(hidden):
     objective = step.Objective(model, variables["stats"], raw=True)
     optimizer = make_optimizer("adamw", 1e-3, weight_decay=1e-5)
     arrays = {"inputs": x, "target": y}
-    update = functools.partial(
-        step.train_step, objective=objective, optimizer=optimizer
-    )
+    bound = {"objective": objective, "optimizer": optimizer}
     task = Task(
-        init=lambda key: step.initial_state(variables["params"], optimizer),
-        train_step=lambda state, batch, key, phase: update(state, batch),
+        init=lambda key: step.initial_state(variables["params"], **bound),
+        train_step=functools.partial(step.train_step, **bound),
         eval_step=lambda state, batch, key, phase: batch["weight"],
         summarize=lambda batches: {},
         train_data=ArrayBatches(arrays, BATCH, shuffled(ROWS, 0)),

@@ -17,7 +17,11 @@ SMALL = GanSettings(
 def first_state(settings, seed=0):
     """Returns the state of step 0."""
     params = step.initial_params(jax.random.key(seed), settings)
-    return step.initial_state(params, updates.optimizers(settings), settings)
+    return step.initial_state(
+        params,
+        objective=step.Objective(settings),
+        optimizer=updates.optimizers(settings),
+    )
 
 
 def train_step_of(settings, phase="train", multiplicity_steps=0):

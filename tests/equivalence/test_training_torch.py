@@ -89,13 +89,13 @@ def jax_run(start, mesh, steps_per_call=0):
 
     task = Task(
         init=lambda key: step.initial_state(
-            jax.tree.map(jnp.asarray, variables["params"]), optimizer
+            jax.tree.map(jnp.asarray, variables["params"]),
+            objective=objective,
+            optimizer=optimizer,
         ),
         train_step=train_step,
-        eval_step=lambda state, batch, key, phase: step.eval_step(
-            state, batch, objective=objective
-        ),
-        summarize=step.summarize,
+        eval_step=functools.partial(step.eval_step, objective=objective),
+        summarize=functools.partial(step.summarize, objective=objective),
         train_data=arrays(TRAIN, BATCH),
         eval_data=arrays(VAL, len(VAL[0])),
         advance=phases.Plateau("val_loss", RATE, patience=PATIENCE),

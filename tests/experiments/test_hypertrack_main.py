@@ -59,7 +59,7 @@ def trained(tmp_path_factory):
     """A run of one iteration in each phase, without its report."""
     folder = tmp_path_factory.mktemp("run")
     steps = ["--iterations=2", "--round_iterations=1", "--joint_iteration=1"]
-    run_mode(SILENT, *SMALL, *steps, "--seed=3", f"--workdir={folder}")
+    run_mode(SILENT, *SMALL, *steps, f"--workdir={folder}")
     return folder
 
 
@@ -247,7 +247,7 @@ def test_flags_that_leave_no_events_say_so(tmp_path):
     with pytest.raises(ValueError, match=r"no event in 900-901; there are 1-45"):
         run(*SMALL, "--event_start=900", "--event_end=901", f"--workdir={tmp_path}")
     with pytest.raises(ValueError, match="leave none for validation"):
-        run(*SMALL, "--split=0.5,0.5,0", f"--workdir={tmp_path}")
+        run(*SMALL, "--val_fraction=0", f"--workdir={tmp_path}")
 
 
 def test_other_graphs_than_hyper_hold_no_tracks(tmp_path):

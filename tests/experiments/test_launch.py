@@ -38,7 +38,7 @@ def simulate(words):
 
 
 def whole_data_set(folder):
-    arguments = ["--mode=simulate", f"--samples={SAMPLES}", "--seed=0"]
+    arguments = ["--mode=simulate", f"--samples={SAMPLES}", "--data_seed=0"]
     data.simulate(parse_command_line(Config, arguments), folder)
     return read_dataset(folder, "train")
 

@@ -48,8 +48,20 @@ def test_best_weights_of_an_old_run_are_found_where_it_kept_them(old):
     assert run.weights_step > 0
 
 
+# flag of today -> value, of flags that had another name or meaning then
+TRANSLATED = {
+    "cr_muons": {"read_threads": 1},
+    "gdynet": {"split_seed": 0},
+    "hidden_vertex": {"grad_clip_norm": 1.0, "train_fraction": 0.7},
+    "hypertrack": {"grad_clip_norm": 1.0},
+    "track_extrapolator": {"data_seed": 0},
+}
+
+
 def test_flags_of_an_old_run_are_understood(old):
     system, folder = old
     config = importlib.import_module(f"experiments.{system}.config")
     flags = read_flagfile(config.Config, folder / "config.flags")
     assert flags.workdir
+    for name, value in TRANSLATED[system].items():
+        assert getattr(flags, name) == value, name

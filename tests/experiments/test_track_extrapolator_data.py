@@ -45,6 +45,18 @@ def test_pairs_are_split_by_a_fixed_permutation():
     assert len(np.unique(rows, axis=0)) == 500
 
 
+def test_split_follows_its_fractions_and_its_seed_alone():
+    flags: dict = {"train_fraction": 0.5, "val_fraction": 0.25, "split_seed": 3}
+    config = Config(**flags)
+    one, other = (data.split(c, tracks(200)) for c in (config, Config(split_seed=4)))
+    assert [len(p) for p in (one.train, one.val, one.test)] == [100, 50, 50]
+    assert not np.array_equal(one.test.state[:10], other.test.state[:10])
+    same = data.split(Config(seed=9, data_seed=9, **flags), tracks(200))
+    np.testing.assert_array_equal(one.train.state, same.train.state)
+    with pytest.raises(ValueError, match="leave no tracks for the test"):
+        Config(train_fraction=0.9, val_fraction=0.1)
+
+
 def test_too_few_tracks_are_refused():
     with pytest.raises(ValueError, match="5 tracks are too few"):
         data.split(Config(), tracks(5))

@@ -93,14 +93,16 @@ def test_run_in_python_reports_and_evaluates_as_the_command_does(trained, tmp_pa
     assert [entry["round"] for entry in run_of.history] == [1, 2]
     again = run_of.report(tmp_path / "again")["numbers"]["network"]
     assert again["pos_mean"] == numbers(trained / "report")["pos_mean"]
-    run("--mode=simulate", "--samples=50", "--seed=5", f"--output={tmp_path / 'b'}")
+    run(
+        "--mode=simulate", "--samples=50", "--data_seed=5", f"--output={tmp_path / 'b'}"
+    )
     other = run_of.evaluate(tmp_path / "b")["numbers"]
     assert other["network"]["tracks"] == 50
     assert (trained / "evaluation" / "report.html").is_file()
     with pytest.raises(ValueError, match="was trained on these data"):
         run_of.evaluate(trained / "data")
-    with pytest.raises(ValueError, match="--lr: was"):
-        run_of.report(tmp_path / "c", lr=0.5)
+    with pytest.raises(ValueError, match="--learning_rate: was"):
+        run_of.report(tmp_path / "c", learning_rate=0.5)
 
 
 def test_published_errors_stand_beside_the_own_distribution_only(trained, tmp_path):
@@ -279,9 +281,9 @@ def test_a_mode_that_needs_a_run_says_so(tmp_path):
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--jacobian_weight=0.1", "--ema_decay=0.9", "--clip_norm=1"],
+        ["--jacobian_weight=0.1", "--ema_decay=0.9", "--grad_clip_norm=1"],
         ["--momentum_weight=0.5", "--schedule=linear"],
-        ["--online_data", "--optimizer=muon", "--lr=0.05"],
+        ["--online_data", "--optimizer=muon", "--learning_rate=0.05"],
         ["--dz_mode=uniform", "--schedule=plateau", "--patience=1"],
         ["--precision=float64", "--parametrisation=born"],
         ["--precision=bfloat16", "--device_data=false"],
@@ -294,7 +296,13 @@ def test_every_recipe_trains_and_learns(flags, tmp_path):
     longer = [flag for flag in SMALL if "epochs" not in flag]
     try:
         app.start_devices(parse_command_line(Config, flags))
-        run(*longer, "--epochs=12", "--lr=0.01", *flags, f"--workdir={tmp_path}")
+        run(
+            *longer,
+            "--epochs=12",
+            "--learning_rate=0.01",
+            *flags,
+            f"--workdir={tmp_path}",
+        )
     finally:
         app.start_devices(Config())
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()

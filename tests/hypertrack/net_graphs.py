@@ -9,7 +9,7 @@ from jaxphys.hypertrack.model.edge_layout import with_pairs
 from jaxphys.hypertrack.model.fast_net import FastNet
 from jaxphys.hypertrack.model.set_transformer import SetTransformer
 from jaxphys.hypertrack.model.track_net import TrackNet
-from jaxphys.hypertrack.training.cluster_losses import ClusterSettings
+from jaxphys.hypertrack.training.cluster_losses import MaskLoss
 from jaxphys.hypertrack.training.objective import Settings
 from jaxphys.hypertrack.training.step import initial_variables
 
@@ -17,7 +17,7 @@ NET = TrackNet(nstack=2, h_dim=6, m_dim=5, z_dim=7, normalize_input=True)
 FAST = FastNet(nstack=2, width=6, z_dim=7)
 TRANSFORMER = SetTransformer(in_features=10, h_dim=8, nstack_dec=1, num_heads=2)
 # an untrained transformer is near 0.5: below, all of its sets are accepted
-CLUSTER = ClusterSettings(fixed_threshold=0.1)
+CLUSTER = MaskLoss(fixed_threshold=0.1)
 SMALL = Settings(net=NET, transformer=TRANSFORMER, cluster=CLUSTER)
 
 

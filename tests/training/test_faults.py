@@ -155,9 +155,9 @@ def test_bad_calls_end_with_a_clear_message(commands, data, whole, tmp_path):
         ({"workdir": tmp_path / "file" / "run"}, 1, ["cannot be written"]),
         ({"workdir": other}, 2, ["experiment 'track_extrapolator', got 'gdynet'"]),
         (
-            {"workdir": whole, "lr": 0.5, "model": "small"},
+            {"workdir": whole, "learning_rate": 0.5, "model": "small"},
             2,
-            ["--lr: was 0.004, now 0.5", "--model: was 'tiny', now 'small'"],
+            ["--learning_rate: was 0.004, now 0.5", "--model: was 'tiny', now 'small'"],
         ),
         ({"workdir": tmp_path / "new", "sampels": 5}, 2, ["Did you mean: samples"]),
         ({"workdir": whole, "resume": "none"}, 1, ["--resume=none"]),
@@ -177,7 +177,7 @@ def test_nan_in_training_stops_with_its_name_and_step(commands, data, tmp_path):
         parametrisation="absolute",
         loss="raw",
         schedule="constant",
-        lr=1e30,
+        learning_rate=1e30,
         epochs=3,
     )
     assert status == 1

@@ -82,7 +82,7 @@ def test_sixth_system_has_every_mode(checkout, tmp_path):
     assert "resuming at step" in text
     error = json.loads((folder / "report/report.json").read_text())["numbers"]["error"]
     assert error < 0.01
-    simulate = ["--mode=simulate", f"--output={points}", "--seed=5"]
+    simulate = ["--mode=simulate", f"--output={points}", "--data_seed=5"]
     assert call(checkout, *simulate)[0] == 0
     evaluate = ["--mode=evaluate", run, f"--output={tmp_path / 'page'}"]
     status, text = call(checkout, *evaluate, f"--data={points}")

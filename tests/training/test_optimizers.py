@@ -79,7 +79,7 @@ def path_of(optimizer, start, gradients):
     return jax.tree.map(np.asarray, path)
 
 
-def torch_path_of(build, settings, start, gradients, clip_norm=0.0):
+def torch_path_of(build, settings, start, gradients, grad_clip_norm=0.0):
     params = {
         k: torch.nn.Parameter(torch.from_numpy(v.copy())) for k, v in start.items()
     }
@@ -88,8 +88,8 @@ def torch_path_of(build, settings, start, gradients, clip_norm=0.0):
     for i in range(STEPS):
         for name, param in params.items():
             param.grad = torch.from_numpy(gradients[name][i].copy())
-        if clip_norm:
-            torch.nn.utils.clip_grad_norm_(list(params.values()), clip_norm)
+        if grad_clip_norm:
+            torch.nn.utils.clip_grad_norm_(list(params.values()), grad_clip_norm)
         optimizer.step()
         for name, param in params.items():
             path[name].append(param.detach().numpy().copy())
@@ -129,7 +129,7 @@ def test_clipping_equals_pytorch_before_and_after_it_bites(name):
     clip = float(np.median(norms))
     settings, build, theirs = CASES[name]
     got = path_of(
-        optimizers.make_optimizer(**settings, clip_norm=clip), start, gradients
+        optimizers.make_optimizer(**settings, grad_clip_norm=clip), start, gradients
     )
     assert_close(got, torch_path_of(build, theirs, start, gradients, clip), atol=2e-6)
 

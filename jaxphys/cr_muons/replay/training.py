@@ -68,7 +68,11 @@ def replay_training(golden: Golden) -> Outputs:
     )
     params = from_state_dict(golden.params, settings)
     params = jax.tree.map(jnp.asarray, params)
-    state = step.initial_state(params, updates.optimizers(settings), settings)
+    state = step.initial_state(
+        params,
+        objective=step.Objective(settings),
+        optimizer=updates.optimizers(settings),
+    )
     state = state.replace(extra={**state.extra, "score_ema": score_ema(golden)})
     rows, outputs = [], {}
     take = recorded_step(settings)

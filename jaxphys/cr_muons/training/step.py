@@ -48,9 +48,10 @@ def initial_params(key: jax.Array, settings: GanSettings) -> dict[str, PyTree]:
 
 
 def initial_state(
-    params: PyTree, optimizer: Optimizers, settings: GanSettings
+    params: PyTree, *, objective: Objective, optimizer: Optimizers
 ) -> TrainState:
     """Returns the state of step 0 for given weights {"generator", "critic"}."""
+    settings = objective.settings
     extra = {"score_ema": jnp.float32(1), **adaptive.initial(settings)}
     if settings.gen_ema_decay:
         extra["generator_ema"] = jax.tree.map(jnp.array, params["generator"])

@@ -137,7 +137,7 @@ def _train(golden: Golden) -> Outputs:
         lambda a: jnp.asarray(a, dtype), variables_from_torch(golden.params, model)
     )
     both: Any = dict.fromkeys(lobes.names, variables)
-    state = step.initial_state(both, optimizer)
+    state = step.initial_state(both, objective=lobes, optimizer=optimizer)
     batches = [_batch(golden, k, dtype) for k in range(config["steps"])]
     phase = config["loss"]
 
@@ -148,7 +148,7 @@ def _train(golden: Golden) -> Outputs:
     @jax.jit
     def update(state: TrainState, batch):
         return step.train_step(
-            state, batch, None, phase, lobes=lobes, optimizer=optimizer
+            state, batch, None, phase, objective=lobes, optimizer=optimizer
         )
 
     grads, _ = look(state, batches[0])

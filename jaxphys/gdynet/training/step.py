@@ -10,7 +10,7 @@ Scores and batch normalisation are sums over the whole batch, so a batch that is
 over devices gives what one device gives.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -101,14 +101,19 @@ def initial_variables(key: jax.Array, lobes: Lobes) -> dict[str, dict]:
 
 
 def initial_state(
-    variables: Mapping[str, Mapping], optimizer: optax.GradientTransformation
+    variables: Mapping[str, Mapping],
+    *,
+    objective: Lobes,
+    optimizer: optax.GradientTransformation,
 ) -> TrainState:
     """Returns the state of step 0; batch statistics lie in `extra`.
 
     Args:
         variables: name of the network -> {params, batch_stats}.
+        objective: networks.
         optimizer: one for all networks.
     """
+    del objective
     # separate buffers: the state is donated
     variables = jax.tree.map(jnp.array, dict(variables))
     params = {name: found["params"] for name, found in variables.items()}
@@ -240,7 +245,7 @@ def train_step(
     key: jax.Array | None,
     phase: str,
     *,
-    lobes: Lobes,
+    objective: Lobes,
     optimizer: optax.GradientTransformation,
 ) -> tuple[TrainState, Metrics]:
     """Takes one optimizer step.
@@ -250,7 +255,7 @@ def train_step(
         batch: pairs of frames.
         key: unused; nothing is random.
         phase: name of the loss.
-        lobes: networks and how they are scored.
+        objective: networks and how they are scored.
         optimizer: any optax transformation.
 
     Returns:
@@ -258,18 +263,23 @@ def train_step(
         before the update with weight 1 per batch.
     """
     del key
-    grads, loss, pair = gradients(lobes, state, batch, phase)
+    grads, loss, pair = gradients(objective, state, batch, phase)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     one = jnp.ones_like(loss)
-    values = {"loss": loss, **_scores(lobes, pair)}
+    values = {"loss": loss, **_scores(objective, pair)}
     metrics = {name: (value, one) for name, value in values.items()}
     extra = {**state.extra, "batch_stats": pair.batch_stats}
     return state.replace(params=params, opt_state=opt_state, extra=extra), metrics
 
 
 def eval_step(
-    state: TrainState, batch: Batch, phase: str, *, lobes: Lobes
+    state: TrainState,
+    batch: Batch,
+    key: jax.Array | None,
+    phase: str,
+    *,
+    objective: Lobes,
 ) -> dict[str, Any]:
     """Evaluates a batch with running statistics.
 
@@ -277,14 +287,46 @@ def eval_step(
         sums: `accumulate.Sums`, for scores of the whole set; loss, vamp1 and vamp2 of
         this batch; count, its pairs (0 for a batch of padding only).
     """
-    pair = evaluate(lobes, state.params, state.extra["batch_stats"], batch, False)
-    targets = len(lobes.target_index)
+    del key
+    pair = evaluate(objective, state.params, state.extra["batch_stats"], batch, False)
+    targets = len(objective.target_index)
     return {
         "sums": accumulate.batch_sums(pair.chi0, pair.chit, pair.weight, targets),
-        "loss": loss_of(lobes, pair, phase),
-        **_scores(lobes, pair),
+        "loss": loss_of(objective, pair, phase),
+        **_scores(objective, pair),
         "count": jnp.sum(batch["weight"]),
     }
+
+
+def summarize(
+    batches: Sequence[Mapping[str, Any]], *, objective: Lobes
+) -> dict[str, float]:
+    """Returns the scores of a set: exact ones, and those of the original's batches.
+
+    Args:
+        batches: from `eval_step`.
+        objective: how outputs are scored.
+
+    Returns:
+        val_{loss,vamp1,vamp2}_{avg,last}: mean over batches, and the last batch;
+        val_vamp{1,2}_full, val_vamp2_static, val_vamp2_centred: of the whole set;
+        val_population_<i>: mean probability of a state.
+    """
+    real = [batch for batch in batches if float(batch["count"]) > 0]
+    scalars = {}
+    for name in ("loss", "vamp1", "vamp2"):
+        values = [float(batch[name]) for batch in real]
+        scalars[f"val_{name}_avg"] = float(np.mean(values))
+        scalars[f"val_{name}_last"] = values[-1]
+    sums = accumulate.total(real)
+    whole = accumulate.scores(sums, objective.epsilon, objective.vamp_mode)
+    scalars["val_vamp1_full"], scalars["val_vamp2_full"] = whole.vamp1, whole.vamp2
+    scalars["val_vamp2_static"] = whole.static
+    scalars["val_vamp2_centred"] = whole.centred
+    scalars["val_trace"] = whole.trace
+    for i, value in enumerate(whole.populations):
+        scalars[f"val_population_{i}"] = float(value)
+    return scalars
 
 
 def probabilities(

@@ -1,5 +1,6 @@
 """Replays the golden files of the hidden vertex that record training steps."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ def _optimizer(config: Mapping[str, Any]) -> optax.GradientTransformation:
         config.get("optimizer", "AdamW").lower(),
         config["lr"],
         weight_decay=config["weight_decay"],
-        clip_norm=config["clip_norm"] or 0.0,
+        grad_clip_norm=config["clip_norm"] or 0.0,
         betas=tuple(config.get("betas", (0.9, 0.999))),
         eps=config.get("eps", 1e-8),
     )
@@ -100,7 +101,8 @@ def _train(golden: Golden, dtype: Any) -> tuple[Any, TrainState, dict[str, np.nd
     config = golden.config
     model, params, _ = seed_model(golden)
     loss = _loss(config)
-    objective, optimizer = step.GraphObjective(model, loss), _optimizer(config)
+    objective = step.Objective(step.GraphObjective(model, loss))
+    optimizer = _optimizer(config)
 
     def cast(tree):
         wide = lambda a: a.astype(dtype) if a.dtype.kind == "f" else a  # noqa: E731
@@ -108,9 +110,9 @@ def _train(golden: Golden, dtype: Any) -> tuple[Any, TrainState, dict[str, np.nd
 
     parts = [unpadded(batch) for batch in _batches(golden, "batch")]
     batches = [cast(batch) for batch in _equal_sizes(parts)]
-    state = step.initial_state(cast(params), optimizer)
+    state = step.initial_state(cast(params), objective=objective, optimizer=optimizer)
     order = golden.inputs["batch_order"]
-    value = lambda p: step.mean_loss(objective(p, batches[order[0]], None))  # noqa: E731
+    value = lambda p: step.mean_loss(objective.evaluate(p, batches[order[0]], None))  # noqa: E731
     grads = jax.jit(jax.grad(value))(state.params)
     update = jax.jit(
         lambda state, batch: step.train_step(
@@ -147,23 +149,15 @@ def replay_train_loop(golden: Golden) -> Outputs:
     config, order = golden.config, golden.inputs["order"]
     model, params, entries = seed_model(golden)
     loss = _loss(config)
-    objective, optimizer = step.GraphObjective(model, loss), _optimizer(config)
+    objective = step.Objective(step.GraphObjective(model, loss), batch_mean=True)
+    bound = {"objective": objective, "optimizer": _optimizer(config)}
     train, val = ([unpadded(b) for b in _batches(golden, n)] for n in ("train", "val"))
     size, forward = config["batch_graphs"], np.arange(len(val))
     task = Task(
-        init=lambda key: step.initial_state(jax.tree.map(jnp.array, params), optimizer),
-        train_step=lambda state, batch, key, phase: step.train_step(
-            state,
-            batch,
-            None,
-            objective=objective,
-            optimizer=optimizer,
-            batch_mean=True,
-        ),
-        eval_step=lambda state, batch, key, phase: step.eval_step(
-            state, batch, objective=objective
-        ),
-        summarize=lambda batches: step.summarize(batches, batch_mean=True),
+        init=lambda key: step.initial_state(jax.tree.map(jnp.array, params), **bound),
+        train_step=functools.partial(step.train_step, **bound),
+        eval_step=functools.partial(step.eval_step, objective=objective),
+        summarize=functools.partial(step.summarize, objective=objective),
         train_data=EdgeListBatches(train, size, lambda epoch: order[epoch]),
         eval_data=EdgeListBatches(val, size, lambda epoch: forward),
         advance=phases.stop_when_impatient("val_loss", "min", config["patience"]),
@@ -217,7 +211,7 @@ def replay_node_train(golden: Golden) -> Outputs:
     config, inputs = golden.config, golden.inputs
     model, params = node_model(golden)
     weights = config.get("loss_weights", losses.FEATURE_WEIGHTS)
-    objective = step.GraphObjective(model, config["loss_mode"], tuple(weights))
+    graphs = step.GraphObjective(model, config["loss_mode"], tuple(weights))
     optimizer = _optimizer(config)
     parts = _equal_sizes([node_part(golden, b) for b in _batches(golden, "batch")])
     nodes = parts[0]["x"].shape[1]
@@ -225,14 +219,11 @@ def replay_node_train(golden: Golden) -> Outputs:
     def evaluate(params, batch, key):
         del key
         part = jax.tree.map(lambda a: a[0], batch["part"])
-        return objective.part(params, part, None, batch["keep"])
+        return graphs.part(params, part, None, batch["keep"])
 
-    state = step.initial_state(jax.tree.map(jnp.asarray, params), optimizer)
-    update = jax.jit(
-        lambda state, batch: step.train_step(
-            state, batch, None, objective=evaluate, optimizer=optimizer
-        )
-    )
+    bound = {"objective": step.Objective(evaluate), "optimizer": optimizer}
+    state = step.initial_state(jax.tree.map(jnp.asarray, params), **bound)
+    update = jax.jit(lambda state, batch: step.train_step(state, batch, None, **bound))
     values, grads = [], None
     for t, number in enumerate(inputs["batch_order"]):
         keep = _recorded_masks(golden, t, nodes) if config["dropout"] else None

@@ -218,8 +218,13 @@ class Network:
             dtype=dtype,
         )
 
-    def objective(self) -> step.Objective:
+    def objective(
+        self, grad_clip_norm: float = 0.0, batch_mean: bool = False
+    ) -> step.Objective:
         """Returns what is minimised, which is what scores an event too."""
+        return step.Objective(self._evaluate(), grad_clip_norm, batch_mean)
+
+    def _evaluate(self) -> step.Evaluate:
         if self.sees in ("jets", "event"):
             return step.SetObjective(self.model(), self.view)
         score = "pt_only" if self.score_features == "pt" else "mse"
@@ -364,11 +369,11 @@ def evaluate(
     count = len(positions)
     rows = np.arange(count, dtype=np.int32)
     batches = network.batches(store, positions, batch_size, lambda epoch: rows)
-    objective = network.objective()
+    evaluate = network.objective().evaluate
 
     @jax.jit
     def one(params, batch):
-        return objective(params, batch, None)._asdict()
+        return evaluate(params, batch, None)._asdict()
 
     found = [
         jax.tree.map(np.asarray, one(params, batches.batch(0, i, slice(None))))

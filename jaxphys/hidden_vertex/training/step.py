@@ -1,10 +1,10 @@
 """Pure update and evaluation steps of the autoencoders of events.
 
-What is minimised is an objective: a function (params, batch, key or None) ->
-`Evaluation`. A batch of graphs holds D parts, one after the other on the leading axis
-of every array (see `jaxphys.hidden_vertex.model.model`): one per device. A batch of
-jets or of particles holds events on that axis. Sums and counts are added over parts
-before they are divided, so that D does not matter.
+What is minimised is a function (params, batch, key or None) -> `Evaluation`, such as
+`GraphObjective` and `SetObjective`. A batch of graphs holds D parts, one after the
+other on the leading axis of every array (see `jaxphys.hidden_vertex.model.model`): one
+per device. A batch of jets or of particles holds events on that axis. Sums and counts
+are added over parts before they are divided, so that D does not matter.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +21,7 @@ from jaxphys.hidden_vertex.training import losses
 from jaxphys.hidden_vertex.training.event_scores import graph_score
 from jaxphys.numerics.segments import segment_mean
 from jaxphys.training.task import Metrics, TrainState
+from jaxphys.training.task import initial_state as initial_state
 
 PyTree = Any
 Batch = Mapping[str, jax.Array]
@@ -47,7 +48,22 @@ class Evaluation(NamedTuple):
     weight: jax.Array
 
 
-Objective = Callable[[PyTree, Batch, jax.Array | None], Evaluation]
+Evaluate = Callable[[PyTree, Batch, jax.Array | None], Evaluation]
+
+
+class Objective(NamedTuple):
+    """What is minimised, and what is said of a step.
+
+    Attributes:
+      evaluate: (params, batch, key or None) -> what is known of a batch.
+      grad_clip_norm: the norm at which the optimizer clips, for the metric `clipped`.
+      batch_mean: the loss of an epoch is the plain mean of the batches, the original's
+        way, instead of that of nodes or events.
+    """
+
+    evaluate: Evaluate
+    grad_clip_norm: float = 0.0
+    batch_mean: bool = False
 
 
 class GraphObjective(NamedTuple):
@@ -164,15 +180,6 @@ class SetObjective(NamedTuple):
         return Evaluation(total, jnp.sum(weight), score, code, weight)
 
 
-def initial_state(
-    params: PyTree, optimizer: optax.GradientTransformation
-) -> TrainState:
-    """Returns the state of step 0 for given weights."""
-    return TrainState(
-        step=jnp.int32(0), params=params, opt_state=optimizer.init(params)
-    )
-
-
 def mean_loss(found: Evaluation) -> jax.Array:
     """Returns the mean loss of a batch; 0 for one without events."""
     return found.total / jnp.maximum(found.count, 1).astype(found.total.dtype)
@@ -182,11 +189,10 @@ def train_step(
     state: TrainState,
     batch: Batch,
     key: jax.Array | None,
+    phase: str = "train",
     *,
     objective: Objective,
     optimizer: optax.GradientTransformation,
-    clip_norm: float = 0.0,
-    batch_mean: bool = False,
 ) -> tuple[TrainState, Metrics]:
     """Takes one optimizer step.
 
@@ -194,28 +200,29 @@ def train_step(
       state: before the step; the caller advances `step`.
       batch: what the objective reads.
       key: of the dropout; None drops nothing.
+      phase: there is one.
       objective: what is minimised.
       optimizer: any optax transformation.
-      clip_norm: the norm at which the optimizer clips, for the metric `clipped`.
-      batch_mean: the loss of an epoch is the plain mean of the batches, the original's
-        way, instead of that of nodes or events.
 
     Returns:
       The state after the step and the metrics loss, grad_norm (before clipping) and
       clipped (fraction of steps), all taken before the update.
     """
 
+    del phase
+    most = objective.grad_clip_norm
+
     def value(params: PyTree) -> tuple[jax.Array, Evaluation]:
-        found = objective(params, batch, key)
+        found = objective.evaluate(params, batch, key)
         return mean_loss(found), found
 
     (loss, found), grads = jax.value_and_grad(value, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     norm, one = optax.tree.norm(grads), jnp.ones_like(loss)
-    clipped = (norm > clip_norm).astype(loss.dtype) if clip_norm else 0 * one
+    clipped = (norm > most).astype(loss.dtype) if most else 0 * one
     metrics = {
-        "loss": (loss, one) if batch_mean else (found.total, found.count),
+        "loss": (loss, one) if objective.batch_mean else (found.total, found.count),
         "grad_norm": (norm, one),
         "clipped": (clipped, one),
     }
@@ -223,20 +230,26 @@ def train_step(
 
 
 def eval_step(
-    state: TrainState, batch: Batch, *, objective: Objective
+    state: TrainState,
+    batch: Batch,
+    key: jax.Array | None = None,
+    phase: str = "train",
+    *,
+    objective: Objective,
 ) -> dict[str, jax.Array]:
     """Returns the fields of `Evaluation` for the weights of the state."""
-    return objective(state.params, batch, None)._asdict()
+    del key, phase
+    return objective.evaluate(state.params, batch, None)._asdict()
 
 
 def summarize(
-    batches: Sequence[Mapping[str, np.ndarray]], batch_mean: bool = False
+    batches: Sequence[Mapping[str, np.ndarray]], *, objective: Objective
 ) -> dict[str, float]:
     """Returns the statistics of an evaluation.
 
     Args:
       batches: from `eval_step`.
-      batch_mean: take the plain mean of the losses of batches, the original's way.
+      objective: says which mean is taken.
 
     Returns:
       val_loss; score_mean and score_std over the events; code_spread, the standard
@@ -244,7 +257,7 @@ def summarize(
     """
     totals = np.array([b["total"] for b in batches], np.float64)
     counts = np.array([b["count"] for b in batches], np.float64)
-    if batch_mean:
+    if objective.batch_mean:
         loss = np.mean(totals / np.maximum(counts, 1))
     else:
         loss = totals.sum() / max(counts.sum(), 1)

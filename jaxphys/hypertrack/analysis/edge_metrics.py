@@ -85,13 +85,6 @@ def _counts(edges, tp, pos, num_hits):
     return EdgeCounts(pos, neg, tp, neg - fp, fp, pos - tp)
 
 
-def num_hyper_pairs(track: np.ndarray) -> int:
-    """Returns how many pairs of hits share a track (-1: none), self pairs included."""
-    track = np.asarray(track)
-    sizes = np.bincount(track[track >= 0]).astype(np.int64)
-    return int(sizes @ sizes)
-
-
 def candidate_counts(
     model: VoxelModel, event: Event, cricket_compat: bool = False
 ) -> EdgeCounts:

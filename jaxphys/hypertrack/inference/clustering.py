@@ -13,74 +13,99 @@ import numpy as np
 from jaxphys.hypertrack.inference import pivot_search
 from jaxphys.hypertrack.inference.kept_graph import KeptGraph, kept_graph
 from jaxphys.hypertrack.inference.micrographs import Masks, Sets, mask_probabilities
-
-SEED_STRATEGIES = ("random", "max", "min", "max_T", "min_T")
-MICROGRAPH_MODES = ("pivot-spanned", "full")
-THRESHOLD_ALGORITHMS = ("fixed", "soft")
-_COUNTS = (
-    "min_graph",
-    "seed_ktop_max",
-    "num_pivots",
-    "random_paths",
-    "max_failures",
-    "min_cluster_size",
-    "pivots_per_round",
-)
+from jaxphys.options import check, option
 
 
 @dataclasses.dataclass(frozen=True)
 class ClusterSettings:
-    """Settings of the clustering, with the names and defaults of the flags.
+    """How tracks are cut out of a graph with the transformer; its fields are flags."""
 
-    Attributes:
-      edge_threshold: a candidate edge is kept when its probability is above.
-      min_graph: nodes of a component below which it holds no track.
-      seed_strategy: random, or by the distance from the origin (max, min) or from the
-        beam line (max_T, min_T).
-      seed_ktop_max: seeds, of which the best walk is taken.
-      num_pivots: hits of a pivot set.
-      random_paths: above 1: that many random walks in place of greedy ones.
-      max_failures: failures after which a hit is left alone.
-      diffuse_threshold: a walk ends where no edge has a larger probability.
-      micrograph_mode: pivot-spanned (hits joined to a pivot) or full (the component).
-      threshold_algo: fixed, or soft with the trained threshold.
-      tau: width of the soft threshold.
-      fixed_threshold: of the transformer's probability.
-      min_cluster_size: hits of a track at least.
-      pivots_per_round: sets of a component in one round; 1 is as in the original.
-    """
+    edge_threshold: float = option(
+        0.55,
+        "a candidate edge is kept if its probability is above this",
+        unit="1",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    min_graph: int = option(
+        4,
+        "a component of the graph with fewer hits holds no track",
+        unit="hits",
+        minimum=1,
+    )
+    seed_strategy: str = option(
+        "random",
+        "where the search of a track begins: at any hit, or by the distance from the "
+        "origin (max, min) or from the beam line (max_T, min_T)",
+        choices=("random", "max", "min", "max_T", "min_T"),
+    )
+    seed_ktop_max: int = option(
+        2,
+        "searches that are begun in a round, of which the best one is taken",
+        unit="1",
+        minimum=1,
+    )
+    num_pivots: int = option(
+        3,
+        "hits that stand for a track before the transformer",
+        unit="hits",
+        minimum=1,
+        change="structural",
+    )
+    random_paths: int = option(
+        1,
+        "random walks of a search; 1: one greedy walk",
+        unit="1",
+        minimum=1,
+    )
+    max_failures: int = option(
+        2, "failed searches after which a hit is left alone", unit="1", minimum=1
+    )
+    diffuse_threshold: float = option(
+        0.4,
+        "a walk ends where no edge has a probability above this",
+        unit="1",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    micrograph_mode: str = option(
+        "pivot-spanned",
+        "hits that the transformer sees: those joined to a pivot, or the component "
+        "(full)",
+        choices=("pivot-spanned", "full"),
+    )
+    threshold_algo: str = option(
+        "fixed",
+        "threshold on the transformer's probability of a hit: fixed, or learned (soft)",
+        choices=("fixed", "soft"),
+        change="structural",
+    )
+    soft_width: float = option(
+        0.001,
+        "width of the learned threshold of --threshold_algo=soft",
+        unit="1",
+        minimum=1e-9,
+    )
+    fixed_threshold: float = option(
+        0.5,
+        "a hit belongs to a track if the transformer's probability is above this, with "
+        "--threshold_algo=fixed",
+        unit="1",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    min_cluster_size: int = option(
+        4, "a cluster with fewer hits is no track", unit="hits", minimum=1
+    )
+    pivots_per_round: int = option(
+        1,
+        "pivot sets that are taken from a component in a round; 1 is the original",
+        unit="1",
+        minimum=1,
+    )
 
-    edge_threshold: float = 0.55
-    min_graph: int = 4
-    seed_strategy: str = "random"
-    seed_ktop_max: int = 2
-    num_pivots: int = 3
-    random_paths: int = 1
-    max_failures: int = 2
-    diffuse_threshold: float = 0.4
-    micrograph_mode: str = "pivot-spanned"
-    threshold_algo: str = "fixed"
-    tau: float = 0.001
-    fixed_threshold: float = 0.5
-    min_cluster_size: int = 4
-    pivots_per_round: int = 1
-
-    def __post_init__(self):
-        for name, allowed in (
-            ("seed_strategy", SEED_STRATEGIES),
-            ("micrograph_mode", MICROGRAPH_MODES),
-            ("threshold_algo", THRESHOLD_ALGORITHMS),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"--{name}={getattr(self, name)}: expected one of "
-                    f"{', '.join(allowed)}"
-                )
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"--{name}={getattr(self, name)}: expected at least 1"
-                )  # fmt: skip
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -339,7 +364,7 @@ def _decide(
     threshold = settings.fixed_threshold
     if settings.threshold_algo == "soft":
         threshold = soft_threshold
-        steep = np.clip((prob - threshold) / settings.tau, -80, 80)
+        steep = np.clip((prob - threshold) / settings.soft_width, -80, 80)
         prob = prob / (1 + np.exp(-steep))
     marked = np.flatnonzero(prob > threshold)
     least = settings.min_cluster_size

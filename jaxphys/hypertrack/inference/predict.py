@@ -177,7 +177,10 @@ def load(
     transformer = found.pop("transformer")
     if transformer is not None:
         transformer = _made(SetTransformer, transformer)
-    own = ClusterSettings(**found.pop("settings"))
+    saved = found.pop("settings")
+    if "tau" in saved:  # its name in earlier versions
+        saved["soft_width"] = saved.pop("tau")
+    own = ClusterSettings(**saved)
     algorithm = found.pop("algorithm")
     read, progress = read_weights(folder, weights)
     if read.phase != "joint":

@@ -16,10 +16,48 @@ import scipy.sparse as sp
 from jaxphys.hypertrack.model.voxels import VoxelModel, unfold
 from jaxphys.hypertrack.physics.events import Event
 from jaxphys.hypertrack.physics.kmeans import Progress, lloyd
-from jaxphys.hypertrack.physics.truth_graph import require_node2node, true_pairs
+from jaxphys.hypertrack.physics.truth_graph import (
+    NODE2NODE,
+    require_node2node,
+    true_pairs,
+)
+from jaxphys.options import option
 
 AUGMENTS = (1, 8)
 _PAIRS_AT_A_TIME = 1 << 24
+
+
+@dataclasses.dataclass(frozen=True)
+class VoxelSettings:
+    """How voxels are trained; its fields are flags. See `train_voxels`."""
+
+    node2node: str = option(
+        "hyper",
+        "pairs of hits of a track that are joined: all (hyper), each hit with the next "
+        "one (eom), or with the next but one too (cricket)",
+        choices=NODE2NODE,
+        change="structural",
+    )
+    niter: int = option(
+        20, "iterations of k-means", unit="1", minimum=1, change="structural"
+    )
+    augment: int = option(
+        8,
+        "8: reflections of the training tracks are added, voxels are a multiple of 8 "
+        "then; 1: as the original",
+        unit="1",
+        minimum=1,
+        maximum=8,
+        change="structural",
+    )
+    weighted: bool = option(
+        False, "weigh the hits in k-means by their weights", change="structural"
+    )
+    cricket_compat: bool = option(
+        False,
+        "make the original's double hops of --node2node=cricket",
+        change="structural",
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -25,6 +25,13 @@ def require_node2node(node2node: str) -> str:
     return node2node
 
 
+def num_hyper_pairs(track: np.ndarray) -> int:
+    """Returns how many pairs of hits share a track (-1: none), self pairs included."""
+    track = np.asarray(track)
+    sizes = np.bincount(track[track >= 0]).astype(np.int64)
+    return int(sizes @ sizes)
+
+
 def true_pairs(
     position: np.ndarray,
     hits: np.ndarray,

@@ -23,7 +23,7 @@ from jaxphys.hypertrack.model.torch_weights import (
 from jaxphys.hypertrack.model.track_net import TrackNet
 from jaxphys.hypertrack.training import step
 from jaxphys.hypertrack.training.cluster_losses import (
-    ClusterSettings,
+    MaskLoss,
     Micrographs,
     cluster_losses,
 )
@@ -199,7 +199,7 @@ def _padded(arrays: list[np.ndarray], fill: Any, width: int = 0) -> np.ndarray:
 def _cluster_losses(golden: Golden) -> Outputs:
     config, inputs = golden.config, golden.inputs
     bce, both = config["cluster_BCE"], config["cluster_contrastive"]
-    settings = ClusterSettings(
+    settings = MaskLoss(
         bce_type=bce["type"],
         gamma=bce["gamma"],
         delta=bce["delta"],
@@ -309,21 +309,21 @@ def replay_train_step(golden: Golden) -> Outputs:
         weight_decay_w=config["weight_decay_w"],
         weight_decay_b=config["weight_decay_b"],
         epsilon=config["epsilon"],
-        max_grad_norm=config["max_grad_norm"],
+        grad_clip_norm=config["max_grad_norm"],
         betas=tuple(config.get("betas", (0.9, 0.999))),
     )
     found = step.initial_variables(jax.random.key(0), settings)
     ours = variables_from_torch(golden.params, net)
     params = {**found["params"], "net": ours["params"]}
     variables = {"params": params, "batch_stats": ours["batch_stats"]}
-    state = step.initial_state(variables, optimizer, settings)
+    state = step.initial_state(variables, objective=settings, optimizer=optimizer)
     batches = _batches(golden)
     grads, _, _ = jax.jit(step.gradients, static_argnums=(0, 3))(
         settings, state, batches[0], "edges"
     )
     update = jax.jit(
         lambda state, batch: step.train_step(
-            state, batch, None, "edges", settings=settings, optimizer=optimizer
+            state, batch, None, "edges", objective=settings, optimizer=optimizer
         )
     )
     rows = []

@@ -78,9 +78,11 @@ def replay_cluster_inference(golden: Golden) -> Outputs:
         transformer, params, np.concatenate([inputs["Z"], inputs["X"]], axis=1)
     )
     names = {field.name for field in dataclasses.fields(ClusterSettings)}
-    names -= {"num_pivots", "pivots_per_round"}  # of another name, and not recorded
-    settings = ClusterSettings(
-        num_pivots=config["N_pivots"], **{name: config[name] for name in names}
+    names -= {"num_pivots", "soft_width", "pivots_per_round"}  # of another name, or not
+    settings = ClusterSettings(  # recorded
+        num_pivots=config["N_pivots"],
+        soft_width=config["tau"],
+        **{name: config[name] for name in names},
     )
     found = cluster(
         inputs["edge_index"],

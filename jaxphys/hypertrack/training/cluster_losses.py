@@ -19,7 +19,7 @@ THRESHOLDS = ("fixed", "soft")
 NO_LABEL = jnp.iinfo(jnp.int32).max
 
 
-class ClusterSettings(NamedTuple):
+class MaskLoss(NamedTuple):
     """How masks are decided and scored.
 
     Attributes:
@@ -51,7 +51,7 @@ class ClusterSettings(NamedTuple):
     tau: float = 1e-3
     min_cluster_size: int = 4
 
-    def check(self) -> "ClusterSettings":
+    def check(self) -> "MaskLoss":
         """Returns the settings, or raises ValueError naming the one that is unknown."""
         allowed = {
             "bce_type": BCE_TYPES,
@@ -125,7 +125,7 @@ def decide(
     logits: jax.Array,
     row_mask: jax.Array,
     threshold: jax.Array | float,
-    settings: ClusterSettings,
+    settings: MaskLoss,
 ) -> tuple[jax.Array, jax.Array]:
     """Returns probabilities [S, n] and which rows are chosen [S, n].
 
@@ -143,7 +143,7 @@ def decide(
 
 
 def _bce(
-    logits: jax.Array, target: jax.Array, sets: Micrographs, settings: ClusterSettings
+    logits: jax.Array, target: jax.Array, sets: Micrographs, settings: MaskLoss
 ) -> jax.Array:
     mask = sets.row_mask.astype(logits.dtype)
     weight = mask * sets.hit_weight if settings.bce_weights else mask
@@ -164,7 +164,7 @@ def _set_loss(
     chosen: jax.Array,
     target: jax.Array,
     sets: Micrographs,
-    settings: ClusterSettings,
+    settings: MaskLoss,
 ) -> jax.Array:
     if settings.set_loss == "intersect":
         weight = 1 / jnp.maximum(sets.num_hits, 1).astype(prob.dtype)
@@ -182,7 +182,7 @@ def _set_loss(
 def cluster_losses(
     logits: jax.Array,
     sets: Micrographs,
-    settings: ClusterSettings,
+    settings: MaskLoss,
     threshold: jax.Array | float = 0.5,
 ) -> ClusterLosses:
     """Returns the losses of the micrographs of one graph.
@@ -190,7 +190,7 @@ def cluster_losses(
     Args:
         logits: of the rows, [S, n].
         sets: what is true.
-        settings: see `ClusterSettings`.
+        settings: see `MaskLoss`.
         threshold: see `decide`.
     """
     settings.check()

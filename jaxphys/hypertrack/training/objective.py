@@ -24,7 +24,7 @@ from jaxphys.hypertrack.model.fast_net import FastNet
 from jaxphys.hypertrack.model.set_transformer import SetTransformer
 from jaxphys.hypertrack.model.track_net import TrackNet, network_input
 from jaxphys.hypertrack.training.cluster_losses import (
-    ClusterSettings,
+    MaskLoss,
     Micrographs,
     cluster_losses,
 )
@@ -56,6 +56,8 @@ class Settings:
         beta_edge_bce, beta_edge_contrastive, beta_cluster_bce,
         beta_cluster_contrastive: their weights in the sum.
         bn_momentum: weight of a graph in the running statistics.
+        batchnorm_mode: of an evaluation; "eval": running statistics; "train": those of
+            the graph.
         threshold: first value of the threshold that is learned.
         propose: makes the micrographs of a graph on the device; None reads those of
             the batch.
@@ -68,12 +70,13 @@ class Settings:
     edge_contrastive: EdgeContrastive = dataclasses.field(
         default_factory=EdgeContrastive
     )
-    cluster: ClusterSettings = dataclasses.field(default_factory=ClusterSettings)
+    cluster: MaskLoss = dataclasses.field(default_factory=MaskLoss)
     beta_edge_bce: float = 0.2
     beta_edge_contrastive: float = 1.0
     beta_cluster_bce: float = 0.2
     beta_cluster_contrastive: float = 0.2
     bn_momentum: float = 0.1
+    batchnorm_mode: str = "eval"
     threshold: float = 0.5
     propose: Propose | None = None
     scale_loss: bool = False

@@ -46,7 +46,7 @@ def make_optimizer(
     weight_decay_w: float = 1e-5,
     weight_decay_b: float = 0.0,
     epsilon: float = 1e-6,
-    max_grad_norm: float = 1.0,
+    grad_clip_norm: float = 1.0,
     betas: tuple[float, float] = (0.9, 0.999),
 ) -> optax.GradientTransformation:
     """Builds an optimizer for the params of `jaxphys.hypertrack.training.step`.
@@ -58,7 +58,7 @@ def make_optimizer(
         weight_decay_w: of what `is_decayed` says.
         weight_decay_b: of all else.
         epsilon: added outside Adam's root.
-        max_grad_norm: largest norm of all gradients together; 0 is off.
+        grad_clip_norm: largest norm of all gradients together; 0 is off.
         betas: decay rates of Adam's moments.
 
     Raises:
@@ -66,7 +66,7 @@ def make_optimizer(
     """
     if name not in NAMES:
         raise ValueError(f"optimizer: expected one of {', '.join(NAMES)}, got {name!r}")
-    parts = [clip_by_global_norm(max_grad_norm)] if max_grad_norm else []
+    parts = [clip_by_global_norm(grad_clip_norm)] if grad_clip_norm else []
     decay = [add_decay(weight_decay_w, weight_decay_b)]
     adam = [] if name == "SGD" else [scale_by_adam(*betas, epsilon)]
     parts += adam + decay if name == "AdamW" else decay + adam

@@ -4,11 +4,13 @@ The weights are {"net", "transformer", "thr"}; the running statistics of the net
 `extra`. Batches are those of `jaxphys.hypertrack.training.objective`.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxphys.hypertrack.model.batch_norm import fold_moments
@@ -52,13 +54,14 @@ def initial_variables(key: jax.Array, settings: Settings) -> dict[str, PyTree]:
 
 def initial_state(
     variables: Mapping[str, PyTree],
+    *,
+    objective: Settings,
     optimizer: optax.GradientTransformation,
-    settings: Settings,
 ) -> TrainState:
     """Returns the state of step 0; batch statistics lie in `extra`."""
     variables = jax.tree.map(jnp.array, dict(variables))  # the state is donated
     extra = {"batch_stats": variables["batch_stats"]}
-    if settings.scale_loss:
+    if objective.scale_loss:
         extra["loss_scale"] = loss_scale.initial()
     return TrainState(
         step=jnp.int32(0),
@@ -115,7 +118,7 @@ def train_step(
     key: jax.Array | None,
     phase: str,
     *,
-    settings: Settings,
+    objective: Settings,
     optimizer: optax.GradientTransformation,
 ) -> tuple[TrainState, Metrics]:
     """Takes one optimizer step on the mean loss of the graphs.
@@ -125,16 +128,16 @@ def train_step(
         batch: graphs.
         key: of the step; only read where micrographs are proposed.
         phase: "edges": net alone; "joint": transformer too.
-        settings: nets and losses.
+        objective: nets and losses.
         optimizer: of `jaxphys.hypertrack.training.optimizer`.
 
     Returns:
         The state after the step and the metrics of the graphs before it: loss, its
         parts, auc, auc_without_self; the norm of the gradients before they are cut.
     """
-    grads, metrics, stats = gradients(settings, state, batch, phase, key)
+    grads, metrics, stats = gradients(objective, state, batch, phase, key)
     norm = optax.tree.norm(grads)
-    trained = settings.trained(phase)
+    trained = objective.trained(phase)
     params = freeze(state.params, trained)
     updates, opt_state = optimizer.update(grads, state.opt_state, params)
     new = state.replace(
@@ -150,25 +153,36 @@ def train_step(
 def eval_step(
     state: TrainState,
     batch: Batch,
+    key: jax.Array | None,
     phase: str,
-    key: jax.Array | None = None,
     *,
-    settings: Settings,
-    batchnorm_mode: str = "eval",
-) -> dict[str, Any]:
+    objective: Settings,
+) -> Metrics:
     """Evaluates a batch.
 
     Args:
         state: of the run.
         batch: graphs.
-        phase: "edges" or "joint".
         key: see `train_step`.
-        settings: nets and losses.
-        batchnorm_mode: "eval": running statistics; "train": those of the graph.
+        phase: "edges" or "joint".
+        objective: nets and losses.
 
     Returns:
-        sums: name -> (weighted sum, weight), as in training; logits: [D, E].
+        name -> (weighted sum, weight), as in training.
     """
-    stats, train = state.extra["batch_stats"], batchnorm_mode == "train"
-    found = evaluate(settings, state.params, stats, batch, phase, train, key)
-    return {"sums": weighted_sums(found[0], graph_weight(batch)), "logits": found[1]}
+    stats, train = state.extra["batch_stats"], objective.batchnorm_mode == "train"
+    found = evaluate(objective, state.params, stats, batch, phase, train, key)
+    return weighted_sums(found[0], graph_weight(batch))
+
+
+def summarize(
+    batches: Sequence[Mapping[str, Any]], *, objective: Settings
+) -> dict[str, float]:
+    """Returns val_<name>, the mean over the graphs of an evaluation."""
+    del objective
+    found = {}
+    for name in batches[0]:
+        total = sum(float(np.asarray(batch[name][0])) for batch in batches)
+        weight = sum(float(np.asarray(batch[name][1])) for batch in batches)
+        found[f"val_{name}"] = total / weight if weight else math.nan
+    return found

@@ -35,6 +35,7 @@ class Objective(NamedTuple):
         an epoch as the plain mean over its batches.
       jacobian_weight: weight of the squared error of the derivatives.
       importance: whether batches weight their tracks.
+      ema_decay: decay of the averaged weights per step; 0 keeps none.
     """
 
     model: TrackMLP
@@ -42,13 +43,14 @@ class Objective(NamedTuple):
     raw: bool = False
     jacobian_weight: float = 0.0
     importance: bool = False
+    ema_decay: float = 0.0
 
 
 def initial_state(
-    params: PyTree, optimizer: optax.GradientTransformation, ema_decay: float = 0.0
+    params: PyTree, *, objective: Objective, optimizer: optax.GradientTransformation
 ) -> TrainState:
     """Returns the state of step 0 for given weights."""
-    extra = {"ema_params": params} if ema_decay else {}
+    extra = {"ema_params": params} if objective.ema_decay else {}
     return TrainState(
         step=jnp.int32(0), params=params, opt_state=optimizer.init(params), extra=extra
     )
@@ -109,32 +111,35 @@ def loss(
 def train_step(
     state: TrainState,
     batch: Batch,
+    key: jax.Array | None = None,
+    phase: str = "train",
     *,
     objective: Objective,
     optimizer: optax.GradientTransformation,
-    ema_decay: float = 0.0,
 ) -> tuple[TrainState, Metrics]:
     """Takes one optimizer step.
 
     Args:
       state: before the step; the caller advances `step`.
       batch: see the top of the module.
+      key: nothing is random.
+      phase: there is one.
       objective: what is minimised.
       optimizer: any optax transformation.
-      ema_decay: decay of the averaged weights per step; 0 keeps none.
 
     Returns:
       The state after the step and {"loss"}: taken before the update.
     """
+    del key, phase
     (value, count), grads = jax.value_and_grad(
         lambda params: loss(objective, params, batch), has_aux=True
     )(state.params)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     extra = dict(state.extra)
-    if ema_decay:
+    if objective.ema_decay:
         extra["ema_params"] = optax.incremental_update(
-            params, extra["ema_params"], 1 - ema_decay
+            params, extra["ema_params"], 1 - objective.ema_decay
         )
     weight = jnp.ones_like(count) if objective.raw else count
     metrics = {"loss": (value * weight, weight)}
@@ -142,9 +147,15 @@ def train_step(
 
 
 def eval_step(
-    state: TrainState, batch: Batch, *, objective: Objective
+    state: TrainState,
+    batch: Batch,
+    key: jax.Array | None = None,
+    phase: str = "train",
+    *,
+    objective: Objective,
 ) -> dict[str, jax.Array]:
     """Returns per track: squared_error [B], error [B, 4] (mm, slopes), weight [B]."""
+    del key, phase
     error = network_error(objective, evaluated_params(state), batch)
     physical = error * batch["scale"] if "scale" in batch else error
     return {
@@ -154,12 +165,15 @@ def eval_step(
     }
 
 
-def summarize(batches: Sequence[Mapping[str, np.ndarray]]) -> dict[str, float]:
+def summarize(
+    batches: Sequence[Mapping[str, np.ndarray]], *, objective: Objective
+) -> dict[str, float]:
     """Returns the statistics of an evaluation over all its tracks.
 
     Returns:
       val_loss in the units of the loss; pos_mean, pos_p95 in mm; slope_mean.
     """
+    del objective
     real = np.concatenate([b["weight"] for b in batches]) > 0
     squared = np.concatenate([b["squared_error"] for b in batches])[real]
     error = np.concatenate([b["error"] for b in batches])[real].astype(np.float64)

@@ -86,7 +86,9 @@ def test_run_is_loaded_from_its_checkpoint(tmp_path, positions, lobes):
     made = step.Lobes(model_of(), TYPES, TARGETS, lobes)
     first = step.initial_variables(jax.random.key(1), made)
     best = step.initial_variables(jax.random.key(2), made)
-    state = step.initial_state(first, make_optimizer("adam", 1e-3))
+    state = step.initial_state(
+        first, objective=made, optimizer=make_optimizer("adam", 1e-3)
+    )
     kept = {
         part: {name: best[name][part] for name in made.names}
         for part in ("params", "batch_stats")

@@ -25,7 +25,7 @@ def compiled(which="separate", phase="vamp2", **changes):
             batch,
             None,
             phase,
-            lobes=lobes(which, **changes),
+            objective=lobes(which, **changes),
             optimizer=OPTIMIZER,
         )
     )
@@ -33,8 +33,9 @@ def compiled(which="separate", phase="vamp2", **changes):
 
 @functools.cache
 def start(which="separate", **changes):
-    found = step.initial_variables(jax.random.key(3), lobes(which, **changes))
-    return step.initial_state(found, OPTIMIZER)
+    made = lobes(which, **changes)
+    found = step.initial_variables(jax.random.key(3), made)
+    return step.initial_state(found, objective=made, optimizer=OPTIMIZER)
 
 
 def assert_trees_close(a, b, rtol=1e-4, atol=1e-5):
@@ -175,7 +176,7 @@ def test_no_array_of_the_edges_is_gathered_over_devices():
     whole = NamedSharding(mesh, PartitionSpec())
     function = jax.jit(
         lambda state, batch: step.train_step(
-            state, batch, None, "vamp2", lobes=lobes(), optimizer=OPTIMIZER
+            state, batch, None, "vamp2", objective=lobes(), optimizer=OPTIMIZER
         ),
         in_shardings=(whole, rows),
         out_shardings=whole,
@@ -188,7 +189,9 @@ def test_no_array_of_the_edges_is_gathered_over_devices():
 
 def test_evaluation_uses_running_statistics_and_adds_up():
     state = compiled()(start(), batch(SIZE))[0]
-    evaluate = jax.jit(lambda b: step.eval_step(state, b, "vamp2", lobes=lobes()))
+    evaluate = jax.jit(
+        lambda b: step.eval_step(state, b, None, "vamp2", objective=lobes())
+    )
     parts = [batch(8, seed=4), batch(8, seed=5)]
     joined = jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
     total = None

@@ -39,7 +39,9 @@ CLOUD = {
 
 
 def adamw(rate=1e-3):
-    return optimizers.make_optimizer("adamw", rate, weight_decay=1e-5, clip_norm=1.0)
+    return optimizers.make_optimizer(
+        "adamw", rate, weight_decay=1e-5, grad_clip_norm=1.0
+    )
 
 
 def params_of(model):
@@ -47,9 +49,16 @@ def params_of(model):
     return jax.jit(model.init)(jax.random.key(0), part)["params"]
 
 
+def start_of(params, optimizer):
+    objective = step.Objective(step.GraphObjective(SEED))
+    return step.initial_state(params, objective=objective, optimizer=optimizer)
+
+
 def updated(state, batch, objective, optimizer, **settings):
     update = functools.partial(
-        step.train_step, objective=objective, optimizer=optimizer, **settings
+        step.train_step,
+        objective=step.Objective(objective, **settings),
+        optimizer=optimizer,
     )
     return jax.jit(lambda state, batch: update(state, batch, None))(state, batch)
 
@@ -107,10 +116,10 @@ def ours(model, start, groups, steps, dtype):
         wide = lambda a: a.astype(dtype) if a.dtype.kind == "f" else a  # noqa: E731
         return jax.tree.map(lambda a: jnp.asarray(wide(np.asarray(a))), tree)
 
-    objective, optimizer = step.GraphObjective(model), adamw()
+    objective, optimizer = step.Objective(step.GraphObjective(model)), adamw()
     sizes = {"nodes": 50, "edges": 200, "graphs": 8}
     batches = [cast(graph_sets.batch_of(group, **sizes)) for group in groups]
-    state = step.initial_state(cast(start), optimizer)
+    state = step.initial_state(cast(start), objective=objective, optimizer=optimizer)
     update = jax.jit(
         lambda state, batch: step.train_step(
             state, batch, None, objective=objective, optimizer=optimizer
@@ -186,9 +195,9 @@ def test_score_is_the_reduced_error_of_the_nodes():
 def test_metrics_of_a_step_are_taken_before_the_update():
     batch = graph_sets.batch_of(graph_sets.events(SIZES))
     objective, optimizer = OBJECTIVES["mse"], adamw()
-    state = step.initial_state(params_of(SEED), optimizer)
+    state = start_of(params_of(SEED), optimizer)
     loss, grads, found = loss_and_grads(objective, batch)
-    after, metrics = updated(state, batch, objective, optimizer, clip_norm=1e-3)
+    after, metrics = updated(state, batch, objective, optimizer, grad_clip_norm=1e-3)
     np.testing.assert_allclose(metrics["loss"], (found.total, found.count), rtol=1e-6)
     assert found.count == sum(SIZES)
     np.testing.assert_allclose(
@@ -202,7 +211,7 @@ def test_metrics_of_a_step_are_taken_before_the_update():
         )
     )
     _, metrics = updated(
-        state, batch, objective, optimizer, clip_norm=1e9, batch_mean=True
+        state, batch, objective, optimizer, grad_clip_norm=1e9, batch_mean=True
     )
     assert metrics["clipped"][0] == 0
     np.testing.assert_allclose(metrics["loss"], (loss, 1), rtol=1e-6)
@@ -210,23 +219,27 @@ def test_metrics_of_a_step_are_taken_before_the_update():
 
 def test_summary_is_over_events_unless_the_original_way_is_asked_for():
     objective, params = OBJECTIVES["mse"], params_of(SEED)
-    state = step.initial_state(params, adamw())
+    state = start_of(params, adamw())
     groups = [graph_sets.events([9, 3]), graph_sets.events([20], 7)]
-    evaluate = jax.jit(functools.partial(step.eval_step, objective=objective))
+    evaluate = jax.jit(
+        functools.partial(step.eval_step, objective=step.Objective(objective))
+    )
     outputs = [
         jax.tree.map(np.asarray, evaluate(state, graph_sets.batch_of(g)))
         for g in groups
     ]
     together = graph_sets.batch_of(groups[0] + groups[1])
     whole = evaluated(objective, params, together)
-    found = step.summarize(outputs)
+    found = step.summarize(outputs, objective=step.Objective(objective))
     assert found["val_loss"] == pytest.approx(float(step.mean_loss(whole)), rel=1e-6)
     score = np.asarray(whole.score)[np.asarray(whole.weight) > 0]
     assert found["score_mean"] == pytest.approx(score.mean(), rel=1e-6)
     assert found["score_std"] == pytest.approx(score.std(), rel=1e-5)
     assert found["code_spread"] > 0
     means = [o["total"] / o["count"] for o in outputs]
-    plain = step.summarize(outputs, batch_mean=True)["val_loss"]
+    plain = step.summarize(
+        outputs, objective=step.Objective(objective, batch_mean=True)
+    )["val_loss"]
     assert plain == pytest.approx(np.mean(means), rel=1e-6)
     assert plain != pytest.approx(found["val_loss"], rel=1e-4)
     np.testing.assert_allclose(step.collect(outputs, "score"), score, rtol=1e-5)
@@ -259,11 +272,11 @@ def test_sets_of_an_event_are_summed_and_events_averaged(view):
 def test_training_of_the_jets_lowers_the_loss():
     rows = jets([12] * 64).reshape(32, 2, 12, 3)
     model = conditional.ConditionalAutoencoder(3, 2, 16)
-    objective, optimizer = step.SetObjective(model), adamw(0.01)
+    objective, optimizer = step.Objective(step.SetObjective(model)), adamw(0.01)
     batch = {"jets": jnp.asarray(rows), "weight": jnp.ones(32)}
     view = jax.jit(conditional.jets_view)(batch["jets"])
     params = jax.jit(model.init)(jax.random.key(0), view)["params"]
-    state = step.initial_state(params, optimizer)
+    state = start_of(params, optimizer)
     update = jax.jit(
         lambda state: step.train_step(
             state, batch, None, objective=objective, optimizer=optimizer

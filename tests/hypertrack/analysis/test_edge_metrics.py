@@ -10,11 +10,10 @@ from jaxphys.hypertrack.analysis.edge_metrics import (
     candidate_counts,
     edge_counts,
     mean_rates,
-    num_hyper_pairs,
 )
 from jaxphys.hypertrack.model.candidates import candidate_graph
 from jaxphys.hypertrack.model.voxel_training import gather_tracks, train_voxels
-from jaxphys.hypertrack.physics.truth_graph import true_pairs
+from jaxphys.hypertrack.physics.truth_graph import num_hyper_pairs, true_pairs
 from tests.hypertrack.toy_tracks import dense, toy_event, toy_events
 
 

@@ -163,7 +163,7 @@ def test_no_edges_no_tracks():
 
 
 def test_settings_without_meaning_are_refused():
-    with pytest.raises(ValueError, match="--threshold_algo=fisher: expected one of"):
+    with pytest.raises(ValueError, match="--threshold_algo='fisher': expected one of"):
         ClusterSettings(threshold_algo="fisher")
     with pytest.raises(ValueError, match="--pivots_per_round=0: expected at least 1"):
         dataclasses.replace(ClusterSettings(), pivots_per_round=0)

@@ -48,7 +48,8 @@ def tracker_of(net):
 
 def save(folder, net, phase):
     settings = Settings(net, TRANSFORMER)
-    state = step.initial_state(variables_of(net), optax.sgd(1e-3), settings)
+    bound = {"objective": settings, "optimizer": optax.sgd(1e-3)}
+    state = step.initial_state(variables_of(net), **bound)
     keeper = Checkpointer(folder / "checkpoints")
     keeper.save(state, Progress(step=5, phase=phase), {})
     keeper.close()

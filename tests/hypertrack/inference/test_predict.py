@@ -35,13 +35,16 @@ def voxels(events):
     return voxels_of(events)
 
 
+BOUND = {"objective": SETTINGS, "optimizer": optax.sgd(1e-3)}
+
+
 @pytest.fixture(scope="module")
 def variables():
     return variables_of(jax.random.key(0))
 
 
 def save(folder, voxels, variables, phase, best_phase="", seed=0):
-    state = step.initial_state(variables, optax.sgd(1e-3), SETTINGS)
+    state = step.initial_state(variables, **BOUND)
     progress = Progress(step=5, phase=phase)
     if best_phase:
         state = state.replace(best=jax.tree.map(lambda x: x + 1, variables))
@@ -200,5 +203,5 @@ def test_the_last_weights_of_a_run_start_another_one(tmp_path, voxels, variables
     save(tmp_path, voxels, variables, "edges")
     found = predict.load_variables(tmp_path)
     jax.tree.map(np.testing.assert_array_equal, found, variables)
-    state = step.initial_state(found, optax.sgd(1e-3), SETTINGS)
+    state = step.initial_state(found, **BOUND)
     jax.tree.map(np.testing.assert_array_equal, state.params, variables["params"])

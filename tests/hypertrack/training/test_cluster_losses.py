@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxphys.hypertrack.training.cluster_losses import (
-    ClusterSettings,
+    MaskLoss,
     Micrographs,
     cluster_losses,
     decide,
@@ -37,7 +37,7 @@ def test_most_frequent_label_and_smallest_of_several():
 def test_sets_of_noise_and_small_sets_have_no_loss():
     sets, logits = make([[1, 1, 0], [-1, -1, 2], [2, 2, 2]])
     logits = logits.at[2].set(-5.0)  # nothing is chosen
-    found = cluster_losses(logits, sets, ClusterSettings(min_cluster_size=1))
+    found = cluster_losses(logits, sets, MaskLoss(min_cluster_size=1))
     np.testing.assert_array_equal(found.counts, [1, 0, 0])
     np.testing.assert_allclose(found.bce, found.bce_each[0])
     np.testing.assert_allclose(found.set_loss, 1 + found.set_loss_each[0])
@@ -45,7 +45,7 @@ def test_sets_of_noise_and_small_sets_have_no_loss():
 
 def test_without_clusters_losses_are_zero_with_finite_gradients():
     sets, logits = make([[1, 1, 0]] * 3)
-    settings = ClusterSettings(min_cluster_size=100)
+    settings = MaskLoss(min_cluster_size=100)
 
     def loss(logits):
         found = cluster_losses(logits, sets, settings)
@@ -59,7 +59,7 @@ def test_without_clusters_losses_are_zero_with_finite_gradients():
 @pytest.mark.parametrize("set_loss", ["intersect", "dice", "jaccard"])
 def test_padding_rows_and_sets_changes_nothing(set_loss):
     sets, logits = make([[1, 1, 0], [0, 2, 2], [2, 1, 2]])
-    settings = ClusterSettings(set_loss=set_loss, min_cluster_size=1)
+    settings = MaskLoss(set_loss=set_loss, min_cluster_size=1)
     plain = cluster_losses(logits, sets, settings)
     wide = ((0, 1), (0, 3))
     padded = Micrographs(
@@ -78,13 +78,13 @@ def test_padding_rows_and_sets_changes_nothing(set_loss):
 
 def test_the_soft_threshold_learns():
     logits, mask = jnp.asarray([[0.0, 2.0]]), jnp.ones((1, 2), bool)
-    soft = ClusterSettings(threshold_algo="soft", tau=0.1)
+    soft = MaskLoss(threshold_algo="soft", tau=0.1)
     gradient = jax.grad(lambda t: decide(logits, mask, t, soft)[0].sum())(0.6)
     assert gradient < 0
-    fixed = ClusterSettings(fixed_threshold=0.6)
+    fixed = MaskLoss(fixed_threshold=0.6)
     assert decide(logits, mask, 0.0, fixed)[1].tolist() == [[False, True]]
 
 
 def test_unknown_settings_are_refused():
     with pytest.raises(ValueError, match="meta_target: expected one of"):
-        ClusterSettings(meta_target="minor").check()
+        MaskLoss(meta_target="minor").check()

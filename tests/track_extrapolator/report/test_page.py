@@ -20,7 +20,7 @@ HISTORY = [
     {"train_loss": 1.0 / epoch, "val_loss": 1.2 / epoch + (epoch == 4), "lr": 1e-3}
     for epoch in range(1, 5)
 ]
-FLAGS = "--samples=400\n--batch_size=64\n--lr=0.001\n--seed=3\n"
+FLAGS = "--samples=400\n--batch_size=64\n--learning_rate=0.001\n--seed=3\n"
 
 
 @pytest.fixture(scope="module")

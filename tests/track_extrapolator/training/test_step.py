@@ -103,9 +103,9 @@ def test_slope_term_vanishes_exactly_where_the_derivatives_are_right(params):
 @pytest.mark.parametrize("raw", [False, True])
 def test_epoch_loss_weights_tracks_and_the_original_weights_batches(params, raw):
     optimizer = optax.sgd(0.0)
-    state = step.initial_state(params, optimizer)
     batch = padded(batch_of())
     objective = objective_of(raw)
+    state = step.initial_state(params, objective=objective, optimizer=optimizer)
     _, metrics = step.train_step(state, batch, objective=objective, optimizer=optimizer)
     value, _ = step.loss(objective, params, batch)
     total, weight = metrics["loss"]
@@ -115,10 +115,12 @@ def test_epoch_loss_weights_tracks_and_the_original_weights_batches(params, raw)
 
 def test_averaged_weights_follow_and_are_the_ones_that_are_evaluated(params):
     optimizer = optax.sgd(0.5)
-    state = step.initial_state(params, optimizer, ema_decay=0.9)
-    new, _ = step.train_step(
-        state, batch_of(), objective=objective_of(), optimizer=optimizer, ema_decay=0.9
-    )
+    bound = {
+        "objective": objective_of()._replace(ema_decay=0.9),
+        "optimizer": optimizer,
+    }
+    state = step.initial_state(params, **bound)
+    new, _ = step.train_step(state, batch_of(), **bound)
     expected = jax.tree.map(lambda old, now: 0.9 * old + 0.1 * now, params, new.params)
     for a, b in zip(
         jax.tree.leaves(step.evaluated_params(new)),
@@ -126,22 +128,24 @@ def test_averaged_weights_follow_and_are_the_ones_that_are_evaluated(params):
         strict=True,
     ):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
-    plain = step.initial_state(params, optimizer)
+    plain = step.initial_state(params, objective=objective_of(), optimizer=optimizer)
     assert step.evaluated_params(plain) is plain.params
 
 
 def test_evaluation_is_a_statistic_of_the_real_tracks_however_they_are_batched(params):
-    state = step.initial_state(params, optax.sgd(0.0))
+    objective = objective_of()
+    state = step.initial_state(params, objective=objective, optimizer=optax.sgd(0.0))
     scale = np.random.default_rng(2).uniform(1, 9, size=(ROWS, 4))
     batch = batch_of(scale=scale)
 
     def evaluated(part):
-        found = step.eval_step(state, part, objective=objective_of())
+        found = step.eval_step(state, part, objective=objective)
         return jax.tree.map(np.asarray, found)
 
     pieces = [{k: v[i : i + 3] for k, v in batch.items()} for i in (0, 3, 6)]
-    together = step.summarize([evaluated(batch)])
-    apart = step.summarize([evaluated(padded(piece)) for piece in pieces])
+    together = step.summarize([evaluated(batch)], objective=objective)
+    padded_pieces = [evaluated(padded(piece)) for piece in pieces]
+    apart = step.summarize(padded_pieces, objective=objective)
     assert together == pytest.approx(apart, rel=1e-6)
     error = np.asarray(step.network_error(objective_of(), params, batch)) * scale
     radial = np.hypot(error[:, 0], error[:, 1])
