@@ -1,6 +1,7 @@
 """Checkpoints: state and progress in one atomic step of an Orbax manager."""
 
 import contextlib
+import itertools
 import logging
 import math
 import pathlib
@@ -38,7 +39,8 @@ class Checkpointer:
 
         Args:
           folder: where the checkpoints lie.
-          best: (scalar, "min" or "max") by which the best is chosen.
+          best: (scalar, "min" or "max") by which the best is chosen, among those of
+            the last phase that was evaluated.
           keep_latest: how many of the latest to keep.
           keep_every: keep checkpoints whose step is a multiple of this; 0 is off.
           read_only: only look; a training that is under way is left alone.
@@ -51,7 +53,7 @@ class Checkpointer:
             # it only makes Orbax write the metrics down
             keep.append(
                 checkpoint_managers.BestN(
-                    get_metric_fn=lambda metrics: metrics["best"],
+                    get_metric_fn=self._rank,
                     reverse=best[1] == "min",
                     n=1,
                     keep_checkpoints_without_metrics=False,
@@ -114,13 +116,19 @@ class Checkpointer:
 
     def _best_step(self, steps: list[int]) -> int:
         found = {
-            step: (self._manager.metrics(step) or {}).get("best") for step in steps
+            step: self._manager.metrics(step) or {"best": math.nan} for step in steps
         }
-        ranked = {s: v for s, v in found.items() if v is not None and math.isfinite(v)}
+        ranked = {s: m for s, m in found.items() if math.isfinite(m["best"])}
         if self._best is None or not ranked:
             raise ValueError(f"--resume=best: no evaluated checkpoint in {self.folder}")
         choose = min if self._best[1] == "min" else max
-        return choose(ranked, key=lambda step: ranked[step])
+        return choose(ranked, key=lambda step: self._rank(ranked[step]))
+
+    def _rank(self, metrics: Mapping[str, float]) -> Any:
+        """Returns what orders checkpoints: losses of phases cannot be compared."""
+        value, phase = metrics["best"], metrics.get("phase", 0)
+        sign = -1 if self._best is not None and self._best[1] == "min" else 1
+        return sign * math.isfinite(value), sign * phase, value
 
     def save(
         self, state: TrainState, progress: Progress, scalars: Mapping[str, float]
@@ -141,7 +149,10 @@ class Checkpointer:
             # a NaN would be taken for the best and drive out the true one
             value = scalars.get(self._best[0], math.nan)
             worst = math.inf if self._best[1] == "min" else -math.inf
-            metrics = {"best": value if math.isfinite(value) else worst}
+            phases = [entry["phase"] for entry in progress.history if "phase" in entry]
+            begun = sum(1 for _ in itertools.groupby(phases))
+            best = value if math.isfinite(value) else worst
+            metrics = {"best": best, "phase": begun}
         self.wait()
         self._saving = progress.step
         try:

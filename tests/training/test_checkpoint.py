@@ -30,8 +30,9 @@ def state_of(value=0.0, **changes):
     return state.replace(**changes)
 
 
-def save(keep, step, **scalars):
-    keep.save(state_of(float(step)), Progress(step=step), scalars)
+def save(keep, step, history=(), **scalars):
+    progress = Progress(step=step, history=history)
+    keep.save(state_of(float(step)), progress, scalars)
 
 
 @pytest.fixture
@@ -108,6 +109,21 @@ def test_metric_that_is_not_finite_never_becomes_best(open_keep, mode, bad):
     keep.wait()
     assert keep.steps() == [2, 4]
     assert keep.find("best") == 2
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_best_is_of_the_last_phase_that_was_evaluated(open_keep, mode):
+    keep = open_keep(best=("loss", mode), keep_latest=1)
+    history = []
+    for step, (phase, loss) in enumerate(
+        [("a", 1.0), ("a", 9.0), ("b", 4.0), ("b", 5.0), ("b", math.nan)], start=1
+    ):
+        history.append({"phase": phase})
+        save(keep, step, loss=loss, history=tuple(history))
+    keep.wait()
+    best = 3 if mode == "min" else 4
+    assert keep.find("best") == best
+    assert keep.steps() == [best, 5]
 
 
 def test_best_survives_a_restart_of_the_program(open_keep):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jaxphys.data.files import replace_file, write_json
-from jaxphys.data.jobs import progress_bar, require_equal, run_jobs
+from jaxphys.data.resumable import begin, make_pieces, partial_of, require_equal
 from jaxphys.gdynet.data.directions import Displacement, load_directions
 from jaxphys.gdynet.data.sources import LENGTHS
 from jaxphys.gdynet.data.trajectories import FrameSource, centre, make_whole
@@ -146,9 +146,22 @@ def prepare(
         return folder
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder}: expected a new folder, it holds other files")
-    partial = folder.with_name(f".{folder.name}.partial")
-    _begin(partial, request, source, recipe)
-    _make_chunks(source, recipe, partial, frames, chunk, workers, progress)
+    partial = partial_of(folder)
+    begin(partial, request)
+    _make_maps(partial, frames, atoms, recipe)
+    make_pieces(
+        write_chunk,
+        [
+            (source, recipe, partial, start, min(start + chunk, frames))
+            for start in range(0, frames, chunk)
+        ],
+        workers,
+        title="prepare",
+        unit="frame",
+        is_done=lambda job: (partial / "done" / str(job[3])).is_file(),
+        size=lambda job: job[4] - job[3],
+        progress=progress,
+    )
     small = {
         "atom_types": np.asarray(source.atom_types, np.int32),
         "target_index": targets,
@@ -165,14 +178,10 @@ def _json_of(path):
     return json.loads(path.read_text())
 
 
-def _begin(partial, request, source, recipe):
+def _make_maps(partial, frames, atoms, recipe):
     """Makes the memory maps that the chunks are written into."""
-    if (partial / "request.json").is_file():
-        require_equal(partial, request, _json_of(partial / "request.json"))
+    if (partial / "done").is_dir():
         return
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "done").mkdir(parents=True)
-    frames, atoms = request["frames"], request["atoms"]
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(
         ("nbr_lists", "nbr_dists"), (frames, atoms, recipe.n_nbrs)
     )
@@ -184,18 +193,7 @@ def _begin(partial, request, source, recipe):
         np.lib.format.open_memmap(
             partial / f"{name}.npy", mode="w+", dtype=DISK[name], shape=shape
         )
-    write_json(partial / "request.json", request)  # last: now it can be gone on with
-
-
-def _make_chunks(source, recipe, partial, frames, chunk, workers, progress):
-    starts = range(0, frames, chunk)
-    todo = [s for s in starts if not (partial / "done" / str(s)).is_file()]
-    done = frames - sum(min(chunk, frames - s) for s in todo)
-    bar = progress_bar("prepare", "frame", frames, done, progress)
-    jobs = [(source, recipe, partial, s, min(s + chunk, frames)) for s in todo]
-    with bar:
-        for count in run_jobs(write_chunk, jobs, workers):
-            bar.update(count)
+    (partial / "done").mkdir()  # last: now it can be gone on with
 
 
 def write_chunk(

@@ -5,7 +5,6 @@ joined and the result is renamed, so that a store that has its name is whole.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxphys.data.files import replace_file, write_json
-from jaxphys.data.jobs import progress_bar, require_equal, run_jobs
+from jaxphys.data.resumable import begin, make_pieces, partial_of, require_equal
 from jaxphys.hidden_vertex.data.readers import open_source
 from jaxphys.hidden_vertex.data.store import (
     ARRAYS,
@@ -146,7 +145,7 @@ def prepare(
         "rows": rows,
         **recipe.describe(),
     }
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_of(folder)
     if (folder / "meta.json").is_file():
         store = open_store(folder)
         require_equal(folder, request, store.meta["request"])
@@ -154,10 +153,22 @@ def prepare(
         return store
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder}: expected a new folder, it holds other files")
-    _begin(partial, request)
-    starts = range(0, rows, recipe.read_rows)
-    paths = [partial / "chunks" / f"{i:05d}.npz" for i in range(len(starts))]
-    _make_chunks(source, recipe, rows, starts, paths, workers, progress)
+    begin(partial, request)
+    jobs = [
+        (source, recipe, start, min(start + recipe.read_rows, rows), _chunk(partial, i))
+        for i, start in enumerate(range(0, rows, recipe.read_rows))
+    ]
+    make_pieces(
+        make_chunk,
+        jobs,
+        workers,
+        title="prepare",
+        unit="event",
+        is_done=lambda job: job[4].is_file(),
+        size=lambda job: job[3] - job[2],
+        progress=progress,
+    )
+    paths = [job[4] for job in jobs]
     _join(partial / "store", paths, request, allow_unscaled)
     folder.parent.mkdir(parents=True, exist_ok=True)
     os.replace(partial / "store", folder)
@@ -165,24 +176,8 @@ def prepare(
     return open_store(folder)
 
 
-def _begin(partial, request):
-    (partial / "chunks").mkdir(parents=True, exist_ok=True)
-    path = partial / "request.json"
-    if path.is_file():
-        require_equal(partial, request, json.loads(path.read_text()))
-    else:
-        write_json(path, request)
-
-
-def _make_chunks(source, recipe, rows, starts, paths, workers, progress):
-    todo = [i for i, path in enumerate(paths) if not path.is_file()]
-    stops = [min(start + recipe.read_rows, rows) for start in starts]
-    done = rows - sum(stops[i] - starts[i] for i in todo)
-    bar = progress_bar("prepare", "event", rows, done, progress)
-    jobs = [(source, recipe, starts[i], stops[i], paths[i]) for i in todo]
-    with bar:
-        for count in run_jobs(make_chunk, jobs, workers):
-            bar.update(count)
+def _chunk(partial, number):
+    return partial / "chunks" / f"{number:05d}.npz"
 
 
 def make_chunk(source: Source, recipe: Recipe, start: int, stop: int, path) -> int:

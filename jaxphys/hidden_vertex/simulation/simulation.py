@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxphys.data.files import replace_file, write_json
-from jaxphys.data.jobs import progress_bar, require_equal, run_jobs
+from jaxphys.data.files import replace_file
+from jaxphys.data.resumable import begin, make_pieces, partial_of, require_equal
 from jaxphys.hidden_vertex.data.lhco_writer import write_lhco
 from jaxphys.hidden_vertex.data.ragged_parquet import write_ragged_parquet
 from jaxphys.hidden_vertex.physics.events import Events
@@ -149,19 +149,29 @@ def _simulate(
         "masses": list(masses) if counts["signal"] else None,
         "shuffled": shuffle,
     }
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_of(path)
     if path.exists():
         require_equal(path, request, _stored_request(path), "name")
         shutil.rmtree(partial, ignore_errors=True)
         return path
     require_events_extra()
-    _begin(partial, request)
+    begin(partial, request, "name")
     jobs = [
         (processes[kind], seed, i, min(CHUNK, count - i * CHUNK), partial)
         for kind, count in counts.items()
         for i in range(-(-count // CHUNK))
     ]
-    _make_chunks(jobs, workers, progress)
+    make_pieces(
+        make_chunk,
+        jobs,
+        workers,
+        title="simulate",
+        unit="event",
+        is_done=lambda job: _names(job)[1].is_file(),
+        size=lambda job: job[3],
+        words=_accepted,
+        progress=progress,
+    )
     rows = _Rows([_names(job)[0] for job in jobs], [job[0].label for job in jobs])
     order = np.arange(rows.num_rows)
     if shuffle:
@@ -203,15 +213,6 @@ def _stored_request(path):
         return {}
 
 
-def _begin(partial, request):
-    partial.mkdir(parents=True, exist_ok=True)
-    path = partial / "request.json"
-    if path.is_file():
-        require_equal(partial, request, json.loads(path.read_text()), "name")
-    else:
-        write_json(path, request)
-
-
 def _names(job):
     """Returns the files of a chunk; the second is written when all is there."""
     process, _, chunk, _, partial = job
@@ -221,17 +222,9 @@ def _names(job):
     )
 
 
-def _make_chunks(jobs, workers, progress):
-    todo = [job for job in jobs if not _names(job)[1].is_file()]
-    total = sum(job[3] for job in jobs)
-    done = total - sum(job[3] for job in todo)
-    bar = progress_bar("simulate", "event", total, done, progress)
-    accepted = tries = 0
-    with bar:
-        for count, tried in run_jobs(make_chunk, todo, workers):
-            accepted, tries = accepted + count, tries + tried
-            bar.set_postfix_str(f"{accepted / tries:.0%} accepted", refresh=False)
-            bar.update(count)
+def _accepted(results):
+    accepted, tries = map(sum, zip(*results, strict=True))
+    return f"{accepted / tries:.0%} accepted"
 
 
 def make_chunk(process: Process, seed: int, chunk: int, count: int, partial):

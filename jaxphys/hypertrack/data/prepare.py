@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxphys.data.jobs import progress_bar, run_jobs
+from jaxphys.data.resumable import progress_bar, run_jobs
 from jaxphys.hypertrack.data.compact_writer import CompactWriter
 from jaxphys.hypertrack.data.event_source import open_events
 from jaxphys.hypertrack.physics.events import Event
@@ -64,7 +64,9 @@ def prepare(
         for start in range(0, len(ids), _BLOCK * workers):
             block = ids[start : start + _BLOCK * workers]
             jobs = [(str(source), i) for i in block]
-            found = dict(run_jobs(read_event, jobs, workers))
+            found = {
+                job[1]: event for job, event in run_jobs(read_event, jobs, workers)
+            }
             for event_id in block:
                 event = found.pop(event_id)
                 writer.write(event)
@@ -74,9 +76,9 @@ def prepare(
     return pathlib.Path(prefix)
 
 
-def read_event(source: str, event_id: int) -> tuple[int, Event]:
+def read_event(source: str, event_id: int) -> Event:
     """Reads one event of a data set; for other processes."""
-    return event_id, open_events(source).read(event_id)
+    return open_events(source).read(event_id)
 
 
 def check(source, need_truth: bool = True, progress: bool = True) -> Check:

@@ -9,14 +9,12 @@ was made by
              first_event_id=1, compression_level=22)
 """
 
-import json
 import pathlib
 import shutil
 
 import numpy as np
 
-from jaxphys.data.files import write_json
-from jaxphys.data.jobs import progress_bar, require_equal, run_jobs
+from jaxphys.data.resumable import begin, make_pieces, partial_of, require_equal
 from jaxphys.hypertrack.data.compact_parquet import CompactEvents, compact_path
 from jaxphys.hypertrack.data.compact_writer import CompactWriter
 from jaxphys.hypertrack.physics.events import Event
@@ -69,15 +67,24 @@ def simulate(
         "seed": seed,
         "first_event_id": first_event_id,
     }
-    partial = prefix.with_name(f".{prefix.name}.partial")
+    partial = partial_of(prefix)
     if compact_path(prefix, "hits").exists():
         require_equal(prefix, request, _stored_request(prefix), "name")
         shutil.rmtree(partial, ignore_errors=True)
         return prefix
     require_events_extra()
-    _begin(partial, request)
+    begin(partial, request, "name")
     ids = list(range(first_event_id, first_event_id + num_events))
-    _make_events(partial, ids, mu, seed, workers, progress)
+    make_pieces(
+        make_event,
+        [(i, mu, seed, partial) for i in ids],
+        workers,
+        title="simulate",
+        unit="event",
+        is_done=_is_made,
+        words=lambda hits: f"{sum(hits) / len(hits):,.0f} hits per event",
+        progress=progress,
+    )
     note = {"request": request, "origin": "jaxphys simulation; not the official data"}
     with CompactWriter(prefix, note, compression_level) as writer:
         for event_id in ids:
@@ -150,26 +157,7 @@ def _stored_request(prefix):
         return {}
 
 
-def _begin(partial, request):
-    partial.mkdir(parents=True, exist_ok=True)
-    path = partial / "request.json"
-    if path.is_file():
-        require_equal(partial, request, json.loads(path.read_text()), "name")
-    else:
-        write_json(path, request)
-
-
-def _is_made(partial, event_id):
+def _is_made(job):
+    event_id, _, _, partial = job
     part = _part(partial, event_id)
     return all(compact_path(part, k).is_file() for k in ("hits", "truth", "particles"))
-
-
-def _make_events(partial, ids, mu, seed, workers, progress):
-    todo = [(i, mu, seed, partial) for i in ids if not _is_made(partial, i)]
-    bar = progress_bar("simulate", "event", len(ids), len(ids) - len(todo), progress)
-    hits = made = 0
-    with bar:
-        for num_hits in run_jobs(make_event, todo, workers):
-            hits, made = hits + num_hits, made + 1
-            bar.set_postfix_str(f"{hits / made:,.0f} hits per event", refresh=False)
-            bar.update()
