@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from experiments.cr_muons import data
 from experiments.cr_muons.config import Config
 from experiments.cr_muons.recipe import best_of, make_task
-from jaxphys.config import to_flagfile
 from jaxphys.cr_muons.analysis import evaluation
 from jaxphys.cr_muons.analysis.baseline import fit_baseline
 from jaxphys.cr_muons.analysis.closure_checks import compare_with_muongun
@@ -110,13 +109,12 @@ def report(
     if config.reference:
         with session.stage("reference numbers"):
             reference_rows = compare_with_muongun(config.reference, generator.sample)
-    folder = pathlib.Path(config.output or f"{config.workdir}/report")
+    page = modes.page_of(config, session, history, generator.metadata)
     write_report(
-        folder,
+        page,
         truth=truth_of(reference),
         model=model,
         closure=closure,
-        history=history,
         data=found.train.counts() if isinstance(found, data.Data) else {},
         speed={
             "generate_events_per_s": len(model) / generating,
@@ -127,14 +125,10 @@ def report(
         columns=columns,
         further=further,
         reference=reference_rows,
-        config_text=to_flagfile(config),
-        command=session.command,
-        timings=session.timings,
-        weights=generator.metadata,
         source=_source(config, found),
     )
     print(in_words(closure))
-    print(f"report: {folder / 'report.html'} after {session.seconds():.0f} s")
+    print(f"report: {page.folder}/report.html after {session.seconds():.0f} s")
 
 
 def _reference(config: Config, found: data.Data | data.Unseen) -> Reference | Events:

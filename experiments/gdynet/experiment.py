@@ -21,7 +21,6 @@ from experiments.gdynet.recipe import (
     make_task,
     read_warnings,
 )
-from jaxphys.config import to_flagfile
 from jaxphys.gdynet.analysis.analysis import AnalysisSettings
 from jaxphys.gdynet.analysis.set_scores import set_scores
 from jaxphys.gdynet.data import validation
@@ -187,7 +186,7 @@ def report(config: Config, session: app.Session, parts: Parts, history: list) ->
             },
         )
     time_unit, name = time_unit_of(config, parts.exact)
-    folder = pathlib.Path(config.output or f"{config.workdir}/report")
+    page = modes.page_of(config, session, history, predictor.metadata)
     if config.analysis_data == "all" and not parts.unseen:
         prediction.save_arrays(
             pathlib.Path(config.workdir) / "predictions",
@@ -195,7 +194,7 @@ def report(config: Config, session: app.Session, parts: Parts, history: list) ->
             predictions,
         )
     numbers = write_report(
-        folder,
+        page,
         predictions=predictions,
         trajectories=part.trajectories,
         blocks=None if config.analysis_data == "all" else part.pairs.blocks,
@@ -204,18 +203,13 @@ def report(config: Config, session: app.Session, parts: Parts, history: list) ->
         time_unit_name=name,
         settings=settings_of(config),
         exact=parts.exact or None,
-        history=history,
         scores=scores,
         warnings=read_warnings(config.workdir),
-        config_text=to_flagfile(config),
-        command=session.command,
-        timings=session.timings,
-        weights=predictor.metadata,
         model=config.model_type,
         source=_source(config, parts),
     )
     print(in_words(numbers["summary"], name))
-    print(f"report: {folder / 'report.html'} after {session.seconds():.0f} s")
+    print(f"report: {page.folder}/report.html after {session.seconds():.0f} s")
 
 
 def _source(config: Config, parts: Parts) -> str:

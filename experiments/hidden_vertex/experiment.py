@@ -12,7 +12,6 @@ import numpy as np
 from experiments.hidden_vertex import data
 from experiments.hidden_vertex.config import Config
 from experiments.hidden_vertex.recipe import BEST, make_task
-from jaxphys.config import to_flagfile
 from jaxphys.hidden_vertex.analysis.injected import injected_scores
 from jaxphys.hidden_vertex.data.splits import Split, check_split
 from jaxphys.hidden_vertex.data.store import Store, feature_statistics
@@ -119,23 +118,15 @@ def report(
             len(parts.train),
             session.seconds(),
         )
-    folder = pathlib.Path(config.output or f"{config.workdir}/report")
+    page = modes.page_of(config, session, history, detector.metadata)
     numbers = write_report(
-        folder,
+        page,
         scored=scored,
         displays=lambda position: store[int(positions[position])],
         validation=validation,
         filters=filters_of(network, store),
         splits={} if parts is None else _lines(store, parts),
         feature_statistics=feature_statistics(store, taken),
-        history=[
-            {k: v for k, v in entry.items() if not isinstance(v, str)}
-            for entry in history
-        ],
-        config_text=to_flagfile(config),
-        command=session.command,
-        timings=session.timings,
-        weights=detector.metadata,
         model=network.name,
         baselines=baseline_scores(scored.observables),
         top_k=config.top_k,
@@ -151,7 +142,7 @@ def report(
     found = numbers.get("auc")
     if found is not None:
         print(f"{scored.counts}: AUC {found:.4f} ({scored.headline})")
-    print(f"report: {folder / 'report.html'} after {session.seconds():.0f} s")
+    print(f"report: {page.folder}/report.html after {session.seconds():.0f} s")
 
 
 def _source(config: Config, store: Store) -> str:

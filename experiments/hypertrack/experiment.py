@@ -13,7 +13,6 @@ import numpy as np
 from experiments.hypertrack import data
 from experiments.hypertrack.config import Config
 from experiments.hypertrack.recipe import BEST, make_task, settings_of
-from jaxphys.config import to_flagfile
 from jaxphys.hypertrack.analysis import results
 from jaxphys.hypertrack.analysis.edge_metrics import candidate_counts, mean_rates
 from jaxphys.hypertrack.data import prepare as preparation
@@ -166,29 +165,24 @@ def report(
         largest = max(events, key=lambda event: event.num_hits).event_id
         whole = parts.val.source.read(largest)
         costs = [] if not result.main else results.costs_of(tracker, result, whole)
-    folder = pathlib.Path(config.output or f"{config.workdir}/report")
     log = read_metrics(config.workdir)
+    page = modes.page_of(config, session, log, predictor.metadata)
     numbers = write_report(
-        folder,
+        page,
         result=result,
         further=further,
         compared=compared,
         costs=costs,
         voxels=tracker.voxels,
-        history=log,
         joint_step=predictor.metadata["joint_step"],
         speed=speed_of(log),
         threshold=config.edge_threshold,
         hits_max=config.hits_max,
         source=_source(shown, found, len(events)),
         net=config.net,
-        config_text=to_flagfile(config),
-        command=session.command,
-        timings=session.timings,
-        weights=predictor.metadata,
     )
     print(in_words(numbers["headline"]))
-    print(f"report: {folder / 'report.html'} after {session.seconds():.0f} s")
+    print(f"report: {page.folder}/report.html after {session.seconds():.0f} s")
 
 
 def simple_options(

@@ -11,7 +11,6 @@ from experiments.track_extrapolator import data
 from experiments.track_extrapolator.config import Config
 from experiments.track_extrapolator.data import Preparation, Splits
 from experiments.track_extrapolator.recipe import BEST, make_model, make_task
-from jaxphys.config import to_flagfile
 from jaxphys.report import Column
 from jaxphys.track_extrapolator.analysis.comparison import PUBLISHED
 from jaxphys.track_extrapolator.data import dataset_files
@@ -115,23 +114,15 @@ def report(config: Config, session: app.Session, splits: Splits, history: list) 
     session.timings["start, compilation and other"] = max(
         session.seconds() - sum(session.timings.values()), 0.0
     )
-    entries = [
-        {k: v for k, v in entry.items() if isinstance(v, (int, float))}
-        for entry in history
-    ]
     simulated = not config.data and not config.train_pairs
     seed_field = config.field == "gauss_seed" and simulated
     planes = (surrogate.z_in, surrogate.z_out) == (3000.0, 7000.0)
     own = len(splits.train) > 0
-    folder = pathlib.Path(config.output or f"{config.workdir}/report")
+    page = modes.page_of(config, session, history, surrogate.metadata)
     numbers = write_report(
-        folder,
+        page,
         surrogate=surrogate,
         test=splits.test,
-        history=entries,
-        config_text=to_flagfile(config),
-        command=session.command,
-        timings=session.timings,
         field=data.truth_field(config),
         # the published errors belong to the distribution of the run's own tracks
         published=PUBLISHED if own and seed_field and planes else (),
@@ -146,7 +137,7 @@ def report(config: Config, session: app.Session, splits: Splits, history: list) 
             f"{len(splits.test)} test tracks: mean {found['pos_mean']:.4g} mm, "
             f"95% {found['pos_p95']:.4g} mm, slopes {found['slope_mean']:.3g}"
         )
-    print(f"report: {folder / 'report.html'} after {session.seconds():.0f} s")
+    print(f"report: {page.folder}/report.html after {session.seconds():.0f} s")
 
 
 def _training(config: Config, splits: Splits, history: list) -> dict[str, Any]:

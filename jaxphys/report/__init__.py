@@ -1,6 +1,12 @@
 """One self-contained report per run: figures, tables, report.html, report.json."""
 
-from jaxphys.report.document import Report, environment, git_revision, to_json
+from jaxphys.report.document import (
+    Report,
+    RunPage,
+    environment,
+    git_revision,
+    to_json,
+)
 from jaxphys.report.figures import Picture
 from jaxphys.report.tables import Column, Table, format_number
 
@@ -8,6 +14,7 @@ __all__ = [
     "Column",
     "Picture",
     "Report",
+    "RunPage",
     "Table",
     "environment",
     "format_number",

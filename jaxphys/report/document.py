@@ -53,6 +53,39 @@ class Section:
         return blocks
 
 
+@dataclasses.dataclass(frozen=True)
+class RunPage:
+    """What every page says of its run, and where it is written.
+
+    Attributes:
+        folder: receives report.html, report.json and figures/; made when missing.
+        history: scalars of every evaluation, a mapping each (or columns by name); see
+            `jaxphys.training.writer.read_metrics`.
+        command: the command line that made the page.
+        flags: the flags of the run, one `--name=value` per line.
+        timings: seconds by stage, in order.
+        weights: where the weights come from; see `Report`.
+    """
+
+    folder: str | os.PathLike
+    history: Any = ()
+    command: str = ""
+    flags: str = ""
+    timings: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    weights: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def open(self, title: str, subtitle: str = "") -> "Report":
+        """Returns the report of the run, with nothing in it yet."""
+        return Report(
+            title,
+            subtitle,
+            command=self.command,
+            flags=self.flags,
+            timings=self.timings,
+            weights=self.weights,
+        )
+
+
 class Report:
     """Collects what a run found and writes it as one page and one JSON file.
 

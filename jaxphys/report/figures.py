@@ -294,6 +294,12 @@ def history_columns(
     }
 
 
+def history_by_epoch(history: History) -> dict[str, np.ndarray]:
+    """Returns `history_columns` with `epoch`, the rounds that were finished."""
+    columns = history_columns(history)
+    return {**columns, "epoch": columns["round"]} if "round" in columns else columns
+
+
 def training_curves(
     history: History,
     losses: Mapping[str, str],

@@ -6,10 +6,10 @@ losses of different phases cannot be compared, so the first finite evaluation of
 takes over from the phase before, which stays the best until then.
 """
 
-import logging
 import math
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -21,7 +21,6 @@ from jaxphys.training.task import (
     weights_and_statistics,
 )
 
-_log = logging.getLogger(__name__)
 WEIGHTS = ("best", "last")
 
 PyTree = Any
@@ -128,7 +127,9 @@ def read_weights(
     state, progress = Checkpointer(folder, read_only=True).read_latest()
     found = choose(TrainState(**state), progress, weights, best_of)
     if found.weights != weights:
-        _log.warning("%s: no best weights yet, the last ones are taken", workdir)
+        print(
+            f"{workdir}: no best weights yet, the last ones are taken", file=sys.stderr
+        )
     return found, progress
 
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxphys.config import RunConfig
-from jaxphys.report import Column
+from jaxphys.config import RunConfig, to_flagfile
+from jaxphys.report import Column, RunPage
 from jaxphys.report.ensemble import write_ensemble
 from jaxphys.training import app, runs
 from jaxphys.training.loop import FitResult
@@ -262,6 +262,20 @@ def summarize(experiment: Experiment, config: Any, session: app.Session) -> None
     )
     words = shown.words(found["mean"], found["std"], members)
     print(f"{words} over {len(members)} seeds\nreport: {folder / 'report.html'}")
+
+
+def page_of(
+    config: Any, session: app.Session, history: Any, weights: Mapping[str, Any]
+) -> RunPage:
+    """Returns what the page of a run says of it, in --output or its own folder."""
+    return RunPage(
+        config.output or f"{config.workdir}/report",
+        history,
+        session.command,
+        to_flagfile(config),
+        session.timings,
+        weights,
+    )
 
 
 def required(config: Any, flag: str, meaning: str) -> str:

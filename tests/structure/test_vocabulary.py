@@ -62,3 +62,14 @@ def test_flags_have_the_names_of_all(system):
     assert sorted(OTHER_WORDS & set(fields)) == []
     seeds = [name for name in fields if name.endswith("_seed")]
     assert sorted(seeds) == ["data_seed", "split_seed"]
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_page_is_written_of_a_run_and_its_results(system):
+    room = importlib.import_module(f"jaxphys.{system}.report")
+    page = room
+    if hasattr(room, "__path__"):
+        page = importlib.import_module(f"jaxphys.{system}.report.page")
+    first, *rest = inspect.signature(page.write_report).parameters.values()
+    assert first.name == "run"
+    assert all(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in rest)

@@ -10,11 +10,11 @@ from jaxphys.cr_muons.analysis import metrics
 from jaxphys.cr_muons.analysis.evaluation import Closure
 from jaxphys.cr_muons.physics.events import Events
 from jaxphys.cr_muons.report import sections, sections_training
-from jaxphys.report import Report, figures
+from jaxphys.report import RunPage, figures
 
 
 def write_report(
-    directory,
+    run: RunPage,
     *,
     truth: Events,
     model: Events,
@@ -23,20 +23,15 @@ def write_report(
     columns: Mapping[str, Closure | Mapping[str, float]] | None = None,
     further: Mapping[str, Closure] | None = None,
     reference: Sequence[Mapping[str, Any]] = (),
-    history: figures.History = (),
     speed: Mapping[str, float] | None = None,
     data: Mapping[str, float] | None = None,
-    config_text: str = "",
-    command: str = "",
-    timings: Mapping[str, float] | None = None,
-    weights: Mapping[str, Any] | None = None,
     source: str = "",
     model_name: str = "generator",
 ) -> dict[str, Any]:
     """Writes report.html, report.json and figures/*.png.
 
     Args:
-        directory: where to write; made when missing.
+        run: what the page says of the run, and where it is written.
         truth: held-out bundles.
         model: bundles that the run generates for the same primaries, row by row.
         closure: of the model against the truth.
@@ -46,14 +41,8 @@ def write_report(
         further: closures of the model on further data, by name of the data.
         reference: as `jaxphys.cr_muons.analysis.closure_checks.compare_with_muongun`
             gives it.
-        history: a mapping of scalars per evaluation, see
-            `jaxphys.cr_muons.report.plots_training.training`.
         speed: what was measured, by name (see `sections_training.SPEEDS`).
         data: numbers of events by what became of them.
-        config_text: the flags of the run, `--name=value` per line.
-        command: the command line.
-        timings: seconds by stage, in order.
-        weights: where the weights come from; see `jaxphys.report.Report`.
         source: the data in words.
         model_name: the model in words.
 
@@ -72,15 +61,11 @@ def write_report(
         name: found.values if isinstance(found, Closure) else dict(found)
         for name, found in columns.items()
     }
-    rounds = figures.history_columns(history)
+    rounds = figures.history_columns(run.history)
     tested = [row for row in closure.rows if row.verdict != "n/a"]
-    report = Report(
+    report = run.open(
         f"Muon bundles: {model_name}",
         sections.subtitle(truth, model, source),
-        command=command,
-        flags=config_text,
-        timings=timings,
-        weights=weights,
     )
     report.add_numbers({
         "model": model_name,
@@ -112,7 +97,7 @@ def write_report(
         sections_training.add_speed(report, speed, truth)
     text = sections_training.limits(closure, source)
     report.add_section("Known limits", text)
-    return report.write(pathlib.Path(directory))["numbers"]
+    return report.write(pathlib.Path(run.folder))["numbers"]
 
 
 def _check(truth: Events, model: Events, name: str = "model") -> None:

@@ -22,11 +22,11 @@ from jaxphys.gdynet.report.report_numbers import (
     structure_numbers,
     summary_of,
 )
-from jaxphys.report import Report
+from jaxphys.report import RunPage
 
 
 def write_report(
-    directory,
+    run: RunPage,
     *,
     predictions: koopman.Predictions,
     tau: int,
@@ -37,13 +37,8 @@ def write_report(
     time_unit_name: str = "frames",
     settings: AnalysisSettings | None = None,
     exact: Mapping[str, Any] | None = None,
-    history: Sequence[Mapping[str, Any]] = (),
     scores: Mapping[str, float] | None = None,
     warnings: Mapping[str, str] | None = None,
-    config_text: str = "",
-    command: str = "",
-    timings: Mapping[str, float] | None = None,
-    weights: Mapping[str, Any] | None = None,
     n_examples: int = 4,
     structure_frames: int = 2000,
     cutoff: float = 0.0,
@@ -55,7 +50,7 @@ def write_report(
     Beside each figure lies a CSV file with the numbers in it.
 
     Args:
-        directory: where to write; made when missing.
+        run: what the page says of the run, and where it is written.
         predictions: probabilities, [F_r, n, S] per trajectory or block.
         tau: lag of the model, in frames.
         model: gdynet_vanilla or gdynet_ferro, maybe with more words behind.
@@ -68,15 +63,8 @@ def write_report(
         exact: what is known exactly: timescales, the slowest first, and populations in
             any order; as `jaxphys.gdynet.simulation.simulation.Case.describe`, where
             the name D stands for the best known values of recorded data.
-        history: a mapping per epoch: round (or epoch), phase, train_loss, train_vamp1,
-            train_vamp2, val_loss_avg, val_vamp1_full, val_vamp2_full, val_vamp2_static,
-            val_vamp2_centred, as far as known.
         scores: of the validation or test set, by name.
         warnings: name -> sentence.
-        config_text: the flags of the run, `--name=value` per line.
-        command: the command line.
-        timings: seconds by stage, in order.
-        weights: where the weights come from; see `jaxphys.report.Report`.
         n_examples: frames of each state in the table.
         structure_frames: frames that the structure is a mean of.
         cutoff: of the coordination numbers, A; 0: as far as all neighbours are known.
@@ -94,7 +82,7 @@ def write_report(
         blocks = blocks_of(trajectories, found, blocks)
     analysis = analyse(found, tau=tau, time_unit=time_unit, settings=settings)
     facts = _facts(found, analysis, time_unit_name, exact or {})
-    columns, phases = history_columns(history)
+    columns, phases = history_columns(run.history)
     around = None
     if trajectories is not None:
         around = environment(
@@ -106,13 +94,9 @@ def write_report(
         facts.names, trajectories, blocks, time_unit,
     )  # fmt: skip
     scores, warnings = dict(scores or {}), dict(warnings or {})
-    report = Report(
+    report = run.open(
         f"GDyNet: {model}",
         _subtitle(found, analysis, facts, source),
-        command=command,
-        flags=config_text,
-        timings=timings,
-        weights=weights,
     )
     report.add_numbers({
         "model": model,
@@ -137,7 +121,7 @@ def write_report(
     bound = analysis.num_states - 1
     sections.add_training(report, facts, columns, phases, scores, bound)
     report.add_section("Known limits", sections.limits(analysis, facts))
-    directory = pathlib.Path(directory)
+    directory = pathlib.Path(run.folder)
     content = report.write(directory)
     write_csv(directory / "figures", facts.plots)
     return content["numbers"]

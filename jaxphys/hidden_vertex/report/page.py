@@ -14,17 +14,13 @@ from jaxphys.hidden_vertex.data.store import Store
 from jaxphys.hidden_vertex.inference.scored import Scored
 from jaxphys.hidden_vertex.report import sections, sections_events, sections_training
 from jaxphys.hidden_vertex.training.network import Network
-from jaxphys.report import Report, figures
+from jaxphys.report import RunPage, figures
 
-_HISTORY = {
-    "train_loss": ("train_loss", "train_losses", "train", "loss"),
-    "val_loss": ("val_loss", "val_losses", "val", "eval_loss"),
-}
 CSV_NAME = "top_anomalies.csv"
 
 
 def write_report(
-    directory,
+    run: RunPage,
     *,
     scored: Scored,
     displays: Callable[[int], np.ndarray],
@@ -32,11 +28,6 @@ def write_report(
     filters: Mapping[str, int],
     splits: Mapping[str, str],
     feature_statistics: Mapping[str, ArrayLike],
-    history: figures.History,
-    config_text: str = "",
-    command: str = "",
-    timings: Mapping[str, float] | None = None,
-    weights: Mapping[str, Any] | None = None,
     model: str,
     baselines: Mapping[str, tuple[ArrayLike, bool]] | None = None,
     top_k: int = 100,
@@ -55,7 +46,7 @@ def write_report(
     the most anomalous events, and sentences in place of the rest.
 
     Args:
-        directory: where to write; made when missing.
+        run: what the page says of the run, and where it is written.
         scored: the test events.
         displays: position among them -> particles [n, 3] pT in GeV, eta, phi.
         validation: val_loss; floor, the smallest loss of a model that emits one vector
@@ -65,12 +56,6 @@ def write_report(
         splits: a line per part, as `jaxphys.hidden_vertex.data.splits.check_split`.
         feature_statistics: as `jaxphys.hidden_vertex.data.store.feature_statistics`;
             may be empty.
-        history: training history by epoch: columns by name, or one mapping per epoch;
-            read are train_loss, val_loss and epoch (or round).
-        config_text: the flags of the run, `--name=value` per line.
-        command: the command line.
-        timings: seconds by stage, in order.
-        weights: where the weights come from; see `jaxphys.report.Report`.
         model: "seed", "node" or "conditional", maybe with more words behind.
         baselines: name -> (values [E], whether it knows the mass of the signal).
         top_k: events in the table and in the precision.
@@ -109,7 +94,7 @@ def write_report(
         for name, sample in extra.items()
     }
     top = scores.top_events(scored.score, top_k)[::-1]
-    columns = _history(history)
+    columns = figures.history_by_epoch(run.history)
     numbers: dict[str, Any] = {
         "model": model,
         "source": source,
@@ -130,13 +115,9 @@ def write_report(
         "history": columns,
         "top_events": scored.event_id[top],
     }
-    report = Report(
+    report = run.open(
         f"Hidden Vertex: {model}",
         sections.subtitle(scored, model, source),
-        command=command,
-        flags=config_text,
-        timings=timings,
-        weights=weights,
     )
     report.add_numbers(numbers)
     own = found[scored.headline]
@@ -153,12 +134,12 @@ def write_report(
         sections_events.add_injection(report, injected, scored.headline)
     if others:
         sections_events.add_samples(report, others)
-    sections_training.add_speed(report, throughput or {}, timings or {})
+    sections_training.add_speed(report, throughput or {}, run.timings)
     sections_events.add_displays(report, scored, top, displays, (k, periodic_phi))
     sections_events.add_top(report, scored, top)
     limits = sections_training.limits(scored, model, source)
     report.add_section("Known limits", limits)
-    directory = pathlib.Path(directory)
+    directory = pathlib.Path(run.folder)
     content = report.write(directory)
     _write_csv(directory / CSV_NAME, scored, top)
     return content["numbers"]
@@ -212,18 +193,6 @@ def _injection(injection, headline: str, resamples: int) -> dict[str, Any]:
             for name in clean
         },
     }
-
-
-def _history(history) -> dict[str, np.ndarray]:
-    columns = figures.history_columns(history)
-    for name, aliases in _HISTORY.items():
-        found = next((columns[a] for a in aliases if a in columns), None)
-        if found is not None:
-            columns[name] = found
-    if "epoch" not in columns and len(columns.get("round", ())):
-        # the rounds of the training loop may be counted from 0
-        columns["epoch"] = columns["round"] + (columns["round"][0] == 0)
-    return columns
 
 
 def _write_csv(path: pathlib.Path, scored: Scored, top: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxphys.hypertrack.analysis.results import Cost, Result
 from jaxphys.hypertrack.model.voxels import VoxelModel
 from jaxphys.hypertrack.report import sections, sections_run
-from jaxphys.report import Report, figures
+from jaxphys.report import RunPage, figures
 
 _TRACK_NUMBERS = {
     "efficiency": "efficiency_accepted",
@@ -25,45 +25,35 @@ _TRACK_NUMBERS = {
 
 
 def write_report(
-    directory,
+    run: RunPage,
     *,
     result: Result,
     further: Mapping[str, Result] | None = None,
     compared: Mapping[str, Result] | None = None,
     costs: Sequence[Cost] = (),
     voxels: VoxelModel | None = None,
-    history: figures.History = (),
     joint_step: float | None = None,
     speed: Mapping[str, float] | None = None,
     threshold: float = 0.55,
     hits_max: int = 23,
     source: str = "",
     net: str = "",
-    config_text: str = "",
-    command: str = "",
-    timings: Mapping[str, float] | None = None,
-    weights: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Writes report.html, report.json and figures/*.png.
 
     Args:
-        directory: where to write; made when missing.
+        run: what the page says of the run, and where it is written.
         result: the validation events, reconstructed.
         further: the same of other data, by name.
         compared: the same events by other runs, by name.
         costs: time and memory against the size of the event.
         voxels: that made the candidate edges.
-        history: a mapping of scalars per evaluation.
         joint_step: iteration at which the joint phase began; None: it did not.
         speed: phase -> training iterations per second.
         threshold: probability above which an edge counts as kept.
         hits_max: most hits of a track that figures show.
         source: the data in words.
         net: the net in words.
-        config_text: the flags of the run, `--name=value` per line.
-        command: the command line.
-        timings: seconds by stage, in order.
-        weights: where the weights come from; see `jaxphys.report.Report`.
 
     Returns:
         The numbers of report.json: headline, edges, clusterings, further, compared,
@@ -75,13 +65,9 @@ def write_report(
     if not result.found:
         raise ValueError("write_report, result: expected at least one event, got none")
     further, compared = further or {}, compared or {}
-    report = Report(
+    report = run.open(
         f"HyperTrack: {net or 'tracks'}",
         sections.subtitle(result, source),
-        command=command,
-        flags=config_text,
-        timings=timings,
-        weights=weights,
     )
     report.add_numbers({
         "headline": headline(result),
@@ -91,7 +77,7 @@ def write_report(
         "costs": [sections_run.describe_cost(cost) for cost in costs],
         "speed": dict(speed or {}),
         "joint_step": joint_step,
-        "history": figures.history_columns(history),
+        "history": figures.history_columns(run.history),
     })  # fmt: skip
     sections.add_highlights(report, result)
     sections.add_tracks(report, result, further, compared)
@@ -101,9 +87,9 @@ def write_report(
     if voxels is not None:
         sections_run.add_voxels(report, result, voxels)
     sections_run.add_costs(report, result, costs)
-    sections_run.add_training(report, history, joint_step, speed or {})
+    sections_run.add_training(report, run.history, joint_step, speed or {})
     report.add_section("Known limits", sections_run.limits(result, joint_step))
-    return report.write(pathlib.Path(directory))["numbers"]
+    return report.write(pathlib.Path(run.folder))["numbers"]
 
 
 def headline(result: Result) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxphys.report import Report, figures, to_json
+from jaxphys.report import RunPage, figures, to_json
 from jaxphys.track_extrapolator.analysis import metrics
 from jaxphys.track_extrapolator.analysis.comparison import (
     PUBLISHED,
@@ -23,24 +23,15 @@ from jaxphys.track_extrapolator.model.surrogate import Surrogate
 from jaxphys.track_extrapolator.physics.propagate import propagate
 from jaxphys.track_extrapolator.report import plots, sections
 
-_HISTORY = {
-    "train_loss": ("train_loss", "train_losses", "train", "loss"),
-    "val_loss": ("val_loss", "val_losses", "val", "eval_loss"),
-    "learning_rate": ("learning_rate", "lr", "lrs"),
-}
 _ORIGINAL_KEYS = ("mean_error", "std_error", "max_error", "p50_error", "p95_error",
                   "p99_error")  # fmt: skip
 
 
 def write_report(
-    directory,
+    run: RunPage,
     *,
     surrogate: Surrogate,
     test: TrackSet,
-    history: figures.History,
-    config_text: str = "",
-    command: str = "",
-    timings: Mapping[str, float] | None = None,
     field: Callable | None = None,
     comparisons: Sequence[Comparison] | None = None,
     published: Sequence[Published] = PUBLISHED,
@@ -56,14 +47,9 @@ def write_report(
     (the keys of the original, and ours).
 
     Args:
-        directory: where to write; made when missing.
+        run: what the page says of the run, and where it is written.
         surrogate: the trained network.
         test: tracks that the training has not seen, with at least one track.
-        history: training history by epoch: columns by name, or one mapping per
-            epoch; read are train_loss, val_loss, learning_rate and epoch (or round).
-        config_text: the flags of the run, `--name=value` per line.
-        command: the command line.
-        timings: seconds by stage, in order.
         field: the field that made the truth, for the comparisons, the true Jacobians
             and the field's figure; None (data came as pairs of states): comparisons
             use the surrogate's approximate field where there is one.
@@ -102,7 +88,7 @@ def write_report(
         _network_only(surrogate, test, field, jacobian_tracks),
         total_params=surrogate.parameter_count,
     )
-    columns = _history(history)
+    columns = figures.history_by_epoch(run.history)
     numbers = {
         "network": ours.found | ours.times,
         "comparisons": {r.label: r.found | r.times for r in others},
@@ -112,13 +98,9 @@ def write_report(
     if field is not None:
         z_in, z_out = surrogate.z_in, surrogate.z_out
         numbers["field_integral_tm"] = plots.axis_integral(field, z_in, z_out)
-    report = Report(
+    report = run.open(
         f"Track extrapolator: {name}",
         sections.subtitle(surrogate, test),
-        command=command,
-        flags=config_text,
-        timings=timings,
-        weights=surrogate.metadata,
     )
     report.add_numbers(numbers)
     sections.add_highlights(report, ours, batches)
@@ -130,7 +112,7 @@ def write_report(
     sections.add_training(report, columns, training or {})
     limits = sections.limits(ours, surrogate, published, field)
     report.add_section("Known limits", limits)
-    directory = pathlib.Path(directory)
+    directory = pathlib.Path(run.folder)
     content = report.write(directory)
     metadata, _ = to_json(
         _metadata(name, surrogate, test, content, training or {}, batches)
@@ -159,18 +141,6 @@ def _network_only(surrogate, test, field, jacobian_tracks) -> dict[str, float]:
         ours = surrogate.jacobian(state, z_in, z_out)
         found |= metrics.jacobian_error(ours, truth)
     return found
-
-
-def _history(history) -> dict[str, np.ndarray]:
-    columns = figures.history_columns(history)
-    for name, aliases in _HISTORY.items():
-        found = next((columns[a] for a in aliases if a in columns), None)
-        if found is not None:
-            columns[name] = found
-    if "epoch" not in columns and len(columns.get("round", ())):
-        # the rounds of the training loop may be counted from 0
-        columns["epoch"] = columns["round"] + (columns["round"][0] == 0)
-    return columns
 
 
 def _metadata(name, surrogate, test, content, training, batches) -> dict[str, Any]:

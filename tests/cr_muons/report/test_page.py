@@ -14,7 +14,7 @@ from jaxphys.cr_muons.analysis.fano import Replicas
 from jaxphys.cr_muons.analysis.metrics import yield_ratios
 from jaxphys.cr_muons.report import sections, sections_training
 from jaxphys.cr_muons.report.page import write_report
-from jaxphys.report import figures
+from jaxphys.report import RunPage, figures
 from tests.cr_muons.bundles import draw_bundles, no_muons
 
 RENDER = figures.png
@@ -71,7 +71,13 @@ def make_closure(truth, model, seed=1, floor=(0.001, 0.002), **values):
 def write_whole(folder, truth, model):
     other = draw_bundles(1500, seed=2)
     return write_report(
-        folder,
+        RunPage(
+            folder,
+            HISTORY,
+            "python -m experiments.cr_muons",
+            "--batch_size=10\n",
+            {"data": 1.0},
+        ),
         truth=truth,
         model=model,
         closure=make_closure(truth, model),
@@ -82,12 +88,8 @@ def write_whole(folder, truth, model):
         },
         further={"corsika": make_closure(truth, model, floor=None)},
         reference=REFERENCE,
-        history=HISTORY,
         speed={"train_events_per_s": 20_000.0, "own_number": 3.0},
         data={"events": 1000, "outliers": 2},
-        config_text="--batch_size=10\n",
-        command="python -m experiments.cr_muons",
-        timings={"data": 1.0},
         source="simulated",
     )
 
@@ -158,7 +160,7 @@ def test_ranges_are_told_in_words():
 
 def test_model_that_fluctuates_is_not_called_rigid(tmp_path, truth, model):
     closure = make_closure(truth, model, fano_pooled=1.0)
-    write_report(tmp_path, truth=truth, model=model, closure=closure)
+    write_report(RunPage(tmp_path), truth=truth, model=model, closure=closure)
     text = page(tmp_path)
     assert "do not fluctuate" not in text
     assert "Speed" not in text
@@ -167,7 +169,7 @@ def test_model_that_fluctuates_is_not_called_rigid(tmp_path, truth, model):
 
 def test_data_without_replicas_and_history_is_reported(tmp_path, truth, model):
     closure = evaluation.compare_events(truth, model)
-    numbers = write_report(tmp_path, truth=truth, model=model, closure=closure)
+    numbers = write_report(RunPage(tmp_path), truth=truth, model=model, closure=closure)
     assert "w1_sum" in numbers["values"]
     assert "about the mean that boosted trees learn" in page(tmp_path)
     assert "The history of this run holds no loss" in page(tmp_path)
@@ -177,7 +179,7 @@ def test_depths_of_one_shower_are_not_taken_for_showers(tmp_path, truth, model):
     shared = np.repeat(truth.showers[::3], 3, axis=0)
     several = dataclasses.replace(truth, showers=shared)
     closure = make_closure(truth, model)
-    write_report(tmp_path, truth=several, model=model, closure=closure)
+    write_report(RunPage(tmp_path), truth=several, model=model, closure=closure)
     assert "1,500 events are 500 showers at several depths" in page(tmp_path)
     assert "up to a factor of 1.7." in page(tmp_path)
 
@@ -185,7 +187,7 @@ def test_depths_of_one_shower_are_not_taken_for_showers(tmp_path, truth, model):
 def test_generator_without_muons_is_reported(tmp_path, truth):
     model = no_muons(truth)
     closure = evaluation.compare_events(truth, model)
-    write_report(tmp_path, truth=truth, model=model, closure=closure)
+    write_report(RunPage(tmp_path), truth=truth, model=model, closure=closure)
     assert "no muons" in page(tmp_path)
 
 
@@ -193,12 +195,12 @@ def test_other_primaries_and_no_events_are_refused(tmp_path, truth, model):
     closure = make_closure(truth, model)
     given = {"closure": closure, "model": model}
     with pytest.raises(ValueError, match="at least one event"):
-        write_report(tmp_path, truth=truth.rows(0, 0), **given)
+        write_report(RunPage(tmp_path), truth=truth.rows(0, 0), **given)
     with pytest.raises(ValueError, match=r"model: expected the 1499 primaries"):
-        write_report(tmp_path, truth=truth.rows(1, 1500), **given)
+        write_report(RunPage(tmp_path), truth=truth.rows(1, 1500), **given)
     shifted = truth.select(np.roll(np.arange(1500), 1))
     with pytest.raises(ValueError, match=r"other: expected the 1500 primaries"):
-        write_report(tmp_path, truth=truth, others={"other": shifted}, **given)
+        write_report(RunPage(tmp_path), truth=truth, others={"other": shifted}, **given)
 
 
 def test_limits_name_the_simulation_where_it_was_used(truth, model):

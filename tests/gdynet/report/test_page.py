@@ -18,7 +18,7 @@ from jaxphys.gdynet.simulation.simulation import (
     distance_arrays,
     perovskite,
 )
-from jaxphys.report import figures
+from jaxphys.report import RunPage, figures
 from tests.gdynet.chains import TRANSITION, one_hot, sample
 
 UNIT = 0.5
@@ -63,7 +63,13 @@ def _write(folder, **changes):
         "time_unit": UNIT,
         "time_unit_name": "ps",
     }
-    return write_report(folder, **(settings | changes))
+    given = settings | changes
+    about = {
+        n: given.pop(n)
+        for n in ("history", "flags", "command", "timings", "weights")
+        if n in given
+    }
+    return write_report(RunPage(folder, **about), **given)
 
 
 def _page(folder):
@@ -98,7 +104,7 @@ def written(tmp_path_factory, chain):
             history=HISTORY,
             scores={"val_vamp2_full": 1.37, "val_vamp2_static": 0.3},
             warnings={"static_identity": "targets have 2 species"},
-            config_text="--tau=1\n",
+            flags="--tau=1\n",
             command="python -m experiments.gdynet",
             timings={"data": 1.0},
             source="a chain",

@@ -10,7 +10,7 @@ import pytest
 from jaxphys.hidden_vertex.analysis import scores
 from jaxphys.hidden_vertex.report import sections, sections_training
 from jaxphys.hidden_vertex.report.page import write_report
-from jaxphys.report import figures
+from jaxphys.report import RunPage, figures
 from tests.hidden_vertex.scored_events import make_scored, particles_of
 
 HISTORY = [
@@ -52,7 +52,7 @@ def _write(folder, scored, **changes):
             "mean_square": np.asarray(2.87),
         },
         "history": HISTORY,
-        "config_text": "--model=conditional\n--top_k=20\n",
+        "flags": "--model=conditional\n--top_k=20\n",
         "command": "python -m experiments.hidden_vertex",
         "timings": {"data": 1.0, "training": 2.0},
         "model": "conditional (jets)",
@@ -65,7 +65,10 @@ def _write(folder, scored, **changes):
         "source": "LHCO-like (simulated)",
         "resamples": 20,
     }
-    return write_report(folder, scored=scored, **(settings | changes))
+    given = settings | changes
+    names = ("history", "flags", "command", "timings", "weights")
+    about = {n: given.pop(n) for n in names if n in given}
+    return write_report(RunPage(folder, **about), scored=scored, **given)
 
 
 @pytest.fixture(scope="module")

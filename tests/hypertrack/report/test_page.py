@@ -12,6 +12,7 @@ from jaxphys.hypertrack.inference import tracker as inference
 from jaxphys.hypertrack.inference.stage_meter import StageMeter
 from jaxphys.hypertrack.report import sections, sections_run
 from jaxphys.hypertrack.report.page import headline, in_words, write_report
+from jaxphys.report import RunPage
 from tests.hypertrack.toy_tracks import toy_events
 from tests.hypertrack.tracked_events import (
     tracker_of,
@@ -53,20 +54,23 @@ def written(result, tracker, tmp_path_factory):
     history = [
         {"step": 10 * i, "phase": "edges", "train_loss": 1 / (i + 1)} for i in range(3)
     ]
-    numbers = write_report(
+    page = RunPage(
         folder,
+        history,
+        flags="--net=fast",
+        timings={"reconstruction": 2.0},
+    )
+    numbers = write_report(
+        page,
         result=result,
         further={"real_event": result},
         compared={"other_run": result},
         costs=[cost(100, 0.01), cost(200, 0.04), cost(400, 0.16)],
         voxels=tracker.voxels,
-        history=history,
         joint_step=20.0,
         speed={"edges": 3.0},
         source="toy events",
         net="fast",
-        config_text="--net=fast",
-        timings={"reconstruction": 2.0},
     )
     return folder, numbers
 
@@ -146,7 +150,7 @@ def test_an_interval_stands_beside_every_efficiency(result):
 
 def test_without_events_there_is_no_report(result, tmp_path):
     with pytest.raises(ValueError, match="at least one event"):
-        write_report(tmp_path, result=dataclasses.replace(result, found=[]))
+        write_report(RunPage(tmp_path), result=dataclasses.replace(result, found=[]))
 
 
 def test_limits_say_what_is_missing(result):
