@@ -47,6 +47,11 @@ def option(default: Any, help: str, **details: Any) -> Any:
     )
 
 
+def structural(default: Any, help: str, **details: Any) -> Any:
+    """Declares a field whose change on resume is refused; see `option`."""
+    return option(default, help, change="structural", **details)
+
+
 def declared(kind: type) -> list[tuple[str, Any, Option]]:
     """Lists (name, type, option) of every field of a class, checking the declarations.
 

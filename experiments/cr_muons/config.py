@@ -3,30 +3,28 @@
 import dataclasses
 from typing import ClassVar
 
-from experiments.cr_muons.training_flags import TrainingConfig
-from jaxphys.config import option
+from jaxphys.config import RunConfig, option
 from jaxphys.cr_muons.data.writers import PREDICTION_SCHEMAS
-from jaxphys.cr_muons.model.settings import GanSettings
+from jaxphys.cr_muons.model.settings import (
+    PRECISIONS,
+    GanSettings,
+    NetworkFlags,
+    UpdateFlags,
+)
 from jaxphys.cr_muons.physics.normalise import FEATURE_NORMS
-from jaxphys.options import without
+from jaxphys.options import part_of, structural, without
 
-# flag -> setting, where the shared name of the flag is another one
-_OTHER_NAMES = {
-    "learning_rate": "lr",
-    "learning_rate_critic": "lr_critic",
-    "learning_rate_multiplicity": "lr_multiplicity",
-}
 _COMPILED = "everything is compiled"
 _PROCESSES = "one process per host; see --multihost"
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(TrainingConfig):
+class Config(RunConfig, NetworkFlags, UpdateFlags):
     """Everything that a run of the muon generator depends on."""
 
     EXPERIMENT = "cr_muons"
     PATHS: ClassVar = (
-        *TrainingConfig.PATHS,
+        *RunConfig.PATHS,
         "infiles",
         "compare",
         "extra_data",
@@ -35,6 +33,7 @@ class Config(TrainingConfig):
         "prefetch_dir",
     )
     DATA: ClassVar = ("data", "infiles")
+    PRECISIONS: ClassVar = PRECISIONS  # noise and normalisation are in float32
     RENAMED: ClassVar = {
         "lr": "--learning_rate",
         "num_workers": "--read_threads",
@@ -80,7 +79,40 @@ class Config(TrainingConfig):
         "torch_compile_gen": _COMPILED,
         "torch_compile_critic": _COMPILED,
         "denormalize": "physical units are always written",
+        "cond_dim": "a condition has four numbers",
     }
+
+    # training
+    batch_size: int = structural(
+        1024, "events per step over all devices", unit="events", minimum=1
+    )
+    epochs: int = option(
+        1, "passes over the data", unit="rounds", minimum=1, change="extendable"
+    )
+    train_steps: int = option(
+        0,
+        "end of the training at the first evaluation after so many steps; 0: --epochs",
+        unit="steps",
+        minimum=0,
+        change="extendable",
+    )
+    eval_every: str = option(
+        "500 steps", "evaluation interval: a number and steps or rounds"
+    )
+    multiplicity_epochs: int = structural(
+        0,
+        "epochs in which the multiplicity network is trained alone, on all events; it "
+        "then stays as it is (needs --detach_multiplicity); 0: all from the start",
+        unit="rounds",
+        minimum=0,
+    )
+    gen_ema_decay: float = structural(
+        0.999,
+        "decay per step of the averaged weights of the generator; 0: none are kept",
+        unit="1",
+        minimum=0.0,
+        maximum=1.0,
+    )
 
     # data
     infiles: tuple[str, ...] = option(
@@ -252,8 +284,8 @@ class Config(TrainingConfig):
         """Returns the flags of a saved run in the names of today."""
         if "num_workers" in saved:
             saved = {**saved, "num_workers": str(max(int(saved["num_workers"]), 1))}
-        dropped = ("shuffle_seed", "shower_seed", "report_seed")
-        return super().translate(without(saved, dropped, ("42", "0", "100")))
+        dropped = ("shuffle_seed", "shower_seed", "report_seed", "cond_dim")
+        return super().translate(without(saved, dropped, ("42", "0", "100", "4")))
 
     def settings(self) -> GanSettings:
         """Returns the networks and their training that the flags describe.
@@ -261,15 +293,12 @@ class Config(TrainingConfig):
         Raises:
           ValueError: settings that do not go together, naming them.
         """
-        fields = {field.name for field in dataclasses.fields(GanSettings)}
-        found = {
-            name: getattr(self, name)
-            for name in fields & {f.name for f in dataclasses.fields(self)}
+        made = {
+            **dataclasses.asdict(part_of(self, NetworkFlags)),
+            **dataclasses.asdict(part_of(self, UpdateFlags)),
         }
-        for flag, name in _OTHER_NAMES.items():
-            found[name] = getattr(self, flag)
-        parts = 2 if self.feature_norm == "log_radius" else 3
-        return GanSettings(**{**found, "feat_dim": parts})
+        features = 2 if self.feature_norm == "log_radius" else 3
+        return GanSettings(**made, feat_dim=features, precision=self.precision)
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -53,8 +53,8 @@ def ours(name, kind):
     import jax
     import numpy as np
 
-    from jaxphys.cr_muons.model.settings import PUBLISHED
     from jaxphys.cr_muons.training import step, updates
+    from tests.cr_muons.recipes import PUBLISHED
 
     # two muons in every event at the start, so as many places
     settings = PUBLISHED[name].replace(fake_muon_budget=2 * EVENTS)
@@ -100,7 +100,7 @@ def theirs(name, kind, path):
     """Returns a function that takes one step of the original or of its twin."""
     import torch
 
-    from jaxphys.cr_muons.model.settings import PUBLISHED
+    from tests.cr_muons.recipes import PUBLISHED
 
     settings = PUBLISHED[name]
     spec = importlib.util.spec_from_file_location("original_step", path)
@@ -113,10 +113,12 @@ def theirs(name, kind, path):
     with torch.no_grad():
         generator.multiplicity_net[-1].bias.fill_(0.5)
     if settings.optimizer == "adam":
-        make = functools.partial(torch.optim.Adam, lr=settings.lr, betas=(0.0, 0.9))
+        make = functools.partial(
+            torch.optim.Adam, lr=settings.learning_rate, betas=(0.0, 0.9)
+        )
     else:
         make = functools.partial(
-            torch.optim.SGD, lr=settings.lr, momentum=settings.momentum
+            torch.optim.SGD, lr=settings.learning_rate, momentum=settings.momentum
         )
     optimizers = make(generator.parameters()), make(critic.parameters())
     conditions, features, number = map(torch.as_tensor, make_batch(kind))

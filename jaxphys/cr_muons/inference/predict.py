@@ -157,6 +157,14 @@ def muons_of_features(norm: FeatureNorm, features: np.ndarray, seed: int) -> np.
     return np.asarray(norm.invert(features, angle), np.float32)
 
 
+# names of settings in runs of earlier versions
+_EARLIER = {
+    "lr": "learning_rate",
+    "lr_critic": "learning_rate_critic",
+    "lr_multiplicity": "learning_rate_multiplicity",
+}
+
+
 def save_network(
     workdir: str | os.PathLike,
     settings: GanSettings,
@@ -184,7 +192,8 @@ def read_network(workdir: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"{workdir}: no {NETWORK_FILE}: not a run, or not begun")
     try:
         found = json.loads(path.read_text())
-        settings = GanSettings(**found.pop("settings"))
+        saved: dict[str, Any] = found.pop("settings")
+        settings = GanSettings(**{_EARLIER.get(n, n): v for n, v in saved.items()})
         norm = FeatureNorm.from_json(json.dumps(found.pop("feature_norm")))
         return {"depth_kind": "vertical", **found, "settings": settings, "norm": norm}
     except (ValueError, KeyError, TypeError) as error:

@@ -43,7 +43,6 @@ Outputs = Mapping[str, Any]
 _STEP = (
     "train_recipe",
     "optimizer",
-    "lr",
     "momentum",
     "lambda_gp",
     "critic_steps",
@@ -64,7 +63,10 @@ def replay_training(golden: Golden) -> Outputs:
     drawn = [_turns(inputs, k) for k in steps]
     sizes = _sizes(recorded, drawn)
     settings = settings_of(
-        config, SIZES + GENERATOR + CRITIC + _STEP, fake_muon_budget=sizes["fakes"]
+        config,
+        SIZES + GENERATOR + CRITIC + _STEP,
+        learning_rate=config["lr"],
+        fake_muon_budget=sizes["fakes"],
     )
     params = from_state_dict(golden.params, settings)
     params = jax.tree.map(jnp.asarray, params)

@@ -22,9 +22,9 @@ GROUPS = ("critic", "multiplicity", "muons")
 def optimizers(settings: GanSettings) -> dict[str, optax.GradientTransformation]:
     """Returns the optimizer of each group; its gradients are clipped already."""
     rates = {
-        "critic": settings.lr_critic or settings.lr,
-        "multiplicity": settings.lr_multiplicity or settings.lr,
-        "muons": settings.lr,
+        "critic": settings.learning_rate_critic or settings.learning_rate,
+        "multiplicity": settings.learning_rate_multiplicity or settings.learning_rate,
+        "muons": settings.learning_rate,
     }
     return {
         group: make_optimizer(

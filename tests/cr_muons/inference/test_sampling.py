@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from jaxphys.cr_muons.inference import sampling
-from jaxphys.cr_muons.model.settings import RECOMMENDED
 from jaxphys.cr_muons.training import step
 from tests.cr_muons.gan_batches import SMALL
+from tests.cr_muons.recipes import NEW as RECOMMENDED
 
 LAW = RECOMMENDED.replace(latent_dim_global=4, latent_dim_local=3, hidden_dim=8)
 CONDITIONS = np.random.default_rng(0).normal(size=(1500, 4)).astype(np.float32)

@@ -5,7 +5,6 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxphys.cr_muons.model import parts
-from jaxphys.cr_muons.model.settings import RECOMMENDED
 from jaxphys.cr_muons.training import (
     critic_step,
     generator_step,
@@ -20,6 +19,7 @@ from tests.cr_muons.gan_batches import (
     largest_difference,
     make_batch,
 )
+from tests.cr_muons.recipes import NEW as RECOMMENDED
 
 KEY = jax.random.key(5)
 
@@ -75,8 +75,10 @@ def test_the_weights_move_as_the_optimizers_say():
     settings = SMALL.replace(optimizer="sgd", lambda_gp=0.0)
     state, batch = first_state(settings), make_batch()
     # rates that are no part of the settings
-    optimizer = updates.optimizers(settings.replace(lr=0.0))
-    optimizer["critic"] = updates.optimizers(settings.replace(lr=0.1))["critic"]
+    optimizer = updates.optimizers(settings.replace(learning_rate=0.0))
+    optimizer["critic"] = updates.optimizers(settings.replace(learning_rate=0.1))[
+        "critic"
+    ]
     state = state.replace(opt_state=updates.initial(state.params, optimizer))
     take = jax.jit(
         lambda state, batch: gan_step(

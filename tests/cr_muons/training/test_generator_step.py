@@ -14,7 +14,7 @@ from tests.cr_muons.gan_batches import (
     make_batch,
 )
 
-SPLIT = SMALL.replace(train_recipe="split", lr=0.01)
+SPLIT = SMALL.replace(train_recipe="split", learning_rate=0.01)
 
 
 def moved(settings, batch):

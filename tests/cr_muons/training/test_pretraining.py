@@ -4,16 +4,16 @@ import jax
 import numpy as np
 import pytest
 
-from jaxphys.cr_muons.model.settings import RECOMMENDED
 from jaxphys.cr_muons.training import pretraining
 from tests.cr_muons.gan_batches import first_state, make_batch, train_step_of
+from tests.cr_muons.recipes import NEW as RECOMMENDED
 
 SETTINGS = RECOMMENDED.replace(
     latent_dim_global=4,
     latent_dim_local=3,
     hidden_dim=8,
     fake_muon_budget=96,
-    lr_multiplicity=1e-2,
+    learning_rate_multiplicity=1e-2,
     lr_decay_steps=50,
 )
 STEPS = 60

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxphys.cr_muons.model.settings import RECOMMENDED
 from jaxphys.cr_muons.training import step
 from tests.cr_muons.gan_batches import (
     SMALL,
@@ -15,6 +14,7 @@ from tests.cr_muons.gan_batches import (
     make_batch,
     train_step_of,
 )
+from tests.cr_muons.recipes import NEW as RECOMMENDED
 
 KEY = jax.random.key(5)
 NEW = RECOMMENDED.replace(
@@ -91,7 +91,7 @@ def test_the_adaptive_number_of_updates_is_the_fixed_one():
 
 @pytest.mark.slow
 def test_training_lowers_the_loss_of_the_multiplicity():
-    settings = NEW.replace(lr_multiplicity=0.01, gp_max_pairs=64)
+    settings = NEW.replace(learning_rate_multiplicity=0.01, gp_max_pairs=64)
     batch = make_batch(mean=3.0)
     _, first = take(settings, batch)
     state, last = take(settings, batch, 40)

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_three_clipped_steps_equal_pytorch(optimizer):
     settings = SMALL.replace(
-        optimizer=optimizer, lr=0.01, momentum=0.5, grad_clip_norm=0.5
+        optimizer=optimizer, learning_rate=0.01, momentum=0.5, grad_clip_norm=0.5
     )
     rng = np.random.default_rng(0)
     start = rng.normal(size=6).astype(np.float32)
@@ -38,7 +38,9 @@ def test_three_clipped_steps_equal_pytorch(optimizer):
 
 
 def test_groups_have_rates_of_their_own():
-    settings = SMALL.replace(optimizer="sgd", momentum=0.0, lr=1.0, lr_critic=0.5)
+    settings = SMALL.replace(
+        optimizer="sgd", momentum=0.0, learning_rate=1.0, learning_rate_critic=0.5
+    )
     one, zero = {"w": jnp.ones(1)}, {"w": jnp.zeros(1)}
     optimizers = updates.optimizers(settings)
     for group, rate in (("critic", 0.5), ("muons", 1.0), ("multiplicity", 1.0)):
