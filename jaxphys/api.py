@@ -37,8 +37,8 @@ class Run:
     def config(self) -> Any:
         """The flags that the run was made with."""
         experiment = _experiment_of(self.system)
-        config = importlib.import_module("jaxphys.config")
-        return config.read_flagfile(experiment.config, self.workdir / "config.flags")
+        reader = importlib.import_module("jaxphys.command_line")
+        return reader.read_flagfile(experiment.config, self.workdir / "config.flags")
 
     @property
     def history(self) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ configuration of an experiment inherits them, so that they are its flags.
 """
 
 import dataclasses
+import inspect
 import math
 import sys
 import types
@@ -13,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 Settings = TypeVar("Settings")
+ORIGINAL = "as the original"  # group of flags that undo a correction
+GROUPS = ("run", "data", "model", "training", "evaluation", ORIGINAL)
 CHANGES = ("structural", "training", "extendable", "free")
 
 
@@ -26,6 +29,7 @@ class Option:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     change: str = "free"
+    group: str = ""
 
 
 def option(default: Any, help: str, **details: Any) -> Any:
@@ -34,10 +38,11 @@ def option(default: Any, help: str, **details: Any) -> Any:
     Args:
       default: the value when the flag is not given.
       help: what the flag means; mandatory.
-      **details: `unit` (mandatory for numbers; "1" for a pure number), `minimum`
+      **details: `unit` (of a number that is not pure), `minimum`
         and `maximum` (inclusive), `choices`, and `change`: "structural" (a change
         on resume is refused), "training" (refused where the training goes on, free in
-        other modes), "extendable" (may grow) or "free".
+        other modes), "extendable" (may grow) or "free"; `group` of --help, in place of
+        the GROUP of the class.
 
     Returns:
       A dataclass field.
@@ -64,12 +69,18 @@ def declared(kind: type) -> list[tuple[str, Any, Option]]:
         details = field.metadata.get("option")
         if details is None or not details.help:
             raise TypeError(f"{kind.__name__}.{field.name}: needs option(help)")
-        if scalar_type(hints[field.name]) in (int, float) and not details.unit:
-            raise TypeError(f"{kind.__name__}.{field.name}: needs a unit")
         if details.change not in CHANGES:
             raise TypeError(f"{field.name}: change={details.change!r} not in {CHANGES}")
         result.append((field.name, hints[field.name], details))
     return result
+
+
+def group_of(kind: type, name: str, details: Option) -> str:
+    """Returns the group of --help of a field: its own, or that of its first class."""
+    first = [c for c in kind.__mro__ if name in inspect.get_annotations(c)][-1]
+    fields: Any = dataclasses.fields(first)
+    declaration = next(f.metadata["option"] for f in fields if f.name == name)
+    return details.group or declaration.group or getattr(first, "GROUP", "run")
 
 
 def check(settings: Any) -> None:

@@ -4,14 +4,15 @@ import dataclasses
 from typing import ClassVar
 
 from jaxphys.config import RunConfig, option
-from jaxphys.cr_muons.data.writers import PREDICTION_SCHEMAS
+from jaxphys.cr_muons.analysis.settings import EvaluationFlags
+from jaxphys.cr_muons.batches.settings import BatchFlags
+from jaxphys.cr_muons.data.settings import SourceFlags
 from jaxphys.cr_muons.model.settings import (
     PRECISIONS,
     GanSettings,
     NetworkFlags,
     UpdateFlags,
 )
-from jaxphys.cr_muons.physics.normalise import FEATURE_NORMS
 from jaxphys.options import part_of, structural, without
 
 _COMPILED = "everything is compiled"
@@ -19,7 +20,9 @@ _PROCESSES = "one process per host; see --multihost"
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(RunConfig, NetworkFlags, UpdateFlags):
+class Config(
+    RunConfig, SourceFlags, BatchFlags, NetworkFlags, UpdateFlags, EvaluationFlags
+):
     """Everything that a run of the muon generator depends on."""
 
     EXPERIMENT = "cr_muons"
@@ -82,7 +85,6 @@ class Config(RunConfig, NetworkFlags, UpdateFlags):
         "cond_dim": "a condition has four numbers",
     }
 
-    # training
     batch_size: int = structural(
         1024, "events per step over all devices", unit="events", minimum=1
     )
@@ -97,7 +99,7 @@ class Config(RunConfig, NetworkFlags, UpdateFlags):
         change="extendable",
     )
     eval_every: str = option(
-        "500 steps", "evaluation interval: a number and steps or rounds"
+        "500 steps", "interval of evaluations: a number and steps or rounds"
     )
     multiplicity_epochs: int = structural(
         0,
@@ -109,154 +111,15 @@ class Config(RunConfig, NetworkFlags, UpdateFlags):
     gen_ema_decay: float = structural(
         0.999,
         "decay per step of the averaged weights of the generator; 0: none are kept",
-        unit="1",
         minimum=0.0,
         maximum=1.0,
     )
-
-    # data
-    infiles: tuple[str, ...] = option(
-        (), "several files, patterns, folders or addresses; instead of --data",
-    )  # fmt: skip
-    drop_empty_events: bool = option(
-        False, "train on events with muons only", change="structural"
+    data_seed: int = structural(
+        1,
+        "seed of simulated events; a report without --data simulates others, by this "
+        "seed plus 99",
+        minimum=0,
     )
-    thin_above: int = option(
-        0, "train on an event of N muons with probability thin_above / N, for "
-        "--fake_counts=real; 0: on all", unit="muons", minimum=0, change="structural",
-    )  # fmt: skip
-    max_muons_per_event: int = option(
-        0, "training: events with more are set aside (--outliers_dir); predict: cap; "
-        "0: none", unit="muons", minimum=0, change="structural",
-    )  # fmt: skip
-    max_muons_per_batch: int = option(
-        0, "largest number of muons of a batch; where --max_muons_per_event is 0, also "
-        "of an event; 0: as many as the batches need", unit="muons", minimum=0,
-        change="structural",
-    )  # fmt: skip
-    outliers_dir: str = option(
-        "", "folder for the events that were set aside, in the training schema"
-    )
-    muon_budget: int = option(
-        0, "places for muons in a batch; 0: from the data", unit="muons", minimum=0,
-        change="structural",
-    )  # fmt: skip
-    parts: int = option(
-        0, "parts that a batch is packed in, each on one device; a multiple of the "
-        "devices times --grad_accum_steps; 0: just these", unit="1", minimum=0,
-        change="structural",
-    )  # fmt: skip
-    skip_bad_rows: bool = option(
-        False, "leave rows with impossible numbers out and write them to "
-        "bad_rows.parquet in the workdir, instead of refusing the file",
-        change="structural",
-    )  # fmt: skip
-    shuffle: bool = option(
-        False, "new order of the events in every epoch", change="structural"
-    )
-    shuffle_window: int = option(
-        0, "events that are shuffled together; 0: a file", unit="events", minimum=0,
-        change="structural",
-    )  # fmt: skip
-    multi_file_shuffle: int = option(
-        0, "files that are read in turn, a reader batch each", unit="files", minimum=0,
-        change="structural",
-    )  # fmt: skip
-    prefetch_batches: int = option(
-        2, "row groups that are decoded ahead", unit="row groups", minimum=0
-    )
-    read_threads: int = option(1, "threads that decode", unit="threads", minimum=1)
-    val_fraction: float = option(
-        0.05, "showers that choose the best weights, by a hash of their number",
-        unit="1", minimum=0.0, maximum=0.5, change="structural",
-    )  # fmt: skip
-    val_events: int = option(
-        20_000, "validation events that an evaluation uses at most", unit="events",
-        minimum=1, change="structural",
-    )  # fmt: skip
-    depth_kind: str = option(
-        "vertical", "what the depth column holds", choices=("vertical", "slant"),
-        change="structural",
-    )  # fmt: skip
-    feature_norm: str = option(
-        "original", "features: the original's fixed scales, standardized by the data, "
-        "or log10 of energy and radius standardized (log_radius)",
-        choices=FEATURE_NORMS, change="structural",
-    )  # fmt: skip
-    rotate_augment: bool = option(
-        False, "turn each event by a random angle", change="structural"
-    )
-    memory_cache_mb: int = option(
-        0, "remote files kept in memory", unit="MB", minimum=0
-    )
-    prefetch_dir: str = option("", "folder for copies of remote files")
-    prefetch_delete_after_use: bool = option(False, "delete such a copy after use")
-    prefetch_max_files: int = option(
-        0, "copies kept at most; 0: all", unit="files", minimum=0
-    )
-    prefetch_ahead: int = option(
-        0, "files that are fetched ahead", unit="files", minimum=0
-    )
-    federation_url: str = option("", "of pelican:// addresses (extra remote)")
-    token: str = option("", "file with the token for pelican:// addresses")
-    check_only: bool = option(False, "prepare: read and validate, write nothing")
-    print_max_events: int = option(
-        5, "events that --check_only shows", unit="events", minimum=0
-    )
-    depths: tuple[float, ...] = option(
-        (2650.0, 2700.0, 2750.0, 2800.0), "prepare: vertical depths to which surface "
-        "showers (CORSIKA) are carried", unit="m", minimum=0.0,
-    )  # fmt: skip
-
-    # simulation
-    n_showers: int = option(
-        20_000, "showers to simulate", unit="showers", minimum=1, change="structural"
-    )
-    n_depths: int = option(
-        10, "depths of each", unit="depths", minimum=1, maximum=100,
-        change="structural",
-    )  # fmt: skip
-    spectrum: str = option(
-        "default", "primaries: 10^4 to 10^7.5 GeV, or nearly all empty as in the "
-        "published training", choices=("default", "published_like"),
-        change="structural",
-    )  # fmt: skip
-    data_seed: int = option(
-        1, "seed of simulated events; the report simulates others to compare with",
-        unit="1", minimum=0, change="structural",
-    )  # fmt: skip
-
-    # report and prediction
-    report_events: int = option(
-        100_000, "held-out events that the report compares", unit="events", minimum=100
-    )
-    best_by: str = option(
-        "w1_sum", "which figure of the validation the best weights have least: summed "
-        "Wasserstein distances, or area of a classifier, true against generated",
-        choices=("w1_sum", "classifier_auc"), change="structural",
-    )  # fmt: skip
-    compare: tuple[str, ...] = option(
-        (), "workdirs of other runs that the report sets beside this one"
-    )
-    extra_data: tuple[str, ...] = option(
-        (), "further data, with its own truth, that the report compares with"
-    )
-    reference: str = option(
-        "",
-        "CSV with multiplicities, radii and energies of single muons at depths and "
-        "zenith angles, that the report compares with",
-    )
-    baseline: bool = option(True, "train the regression baseline for the report")
-    counts_mode: str = option(
-        "predict", "predict: where the number of muons comes from",
-        choices=("predict", "column", "constant"),
-    )  # fmt: skip
-    counts_column: str = option("", "predict: its column")
-    count_constant: int = option(0, "predict: the number", unit="muons", minimum=0)
-    output_schema: str = option(
-        "flat", "predict: a row per muon as the original, or the training schema",
-        choices=PREDICTION_SCHEMAS,
-    )  # fmt: skip
 
     def __post_init__(self) -> None:
         super().__post_init__()

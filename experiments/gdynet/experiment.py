@@ -30,6 +30,7 @@ from jaxphys.gdynet.inference.predict import Predictor
 from jaxphys.gdynet.report.page import in_words, write_report
 from jaxphys.gdynet.simulation import cases
 from jaxphys.gdynet.training import step
+from jaxphys.options import part_of
 from jaxphys.report import Column
 from jaxphys.training import app, modes
 from jaxphys.training.writer import read_metrics
@@ -224,9 +225,7 @@ def _source(config: Config, parts: Parts) -> str:
 
 def settings_of(config: Config) -> AnalysisSettings:
     """Returns the settings of the analysis that the flags name."""
-    names = ("lags", "lag_max", "ck_steps", "koopman_epsilon", "koopman")
-    names += ("n_bootstrap", "error_method", "n_splits", "split_axis", "n_macrostates")
-    return AnalysisSettings(**{name: getattr(config, name) for name in names})
+    return part_of(config, AnalysisSettings)
 
 
 def predict(config: Config, session: app.Session, output: str) -> None:

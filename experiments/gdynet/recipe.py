@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.gdynet.config import MODEL_TYPES, Config
+from experiments.gdynet.config import Config
 from experiments.gdynet.data import Part, Parts
 from jaxphys.data.batches import Batches
 from jaxphys.data.files import write_json
 from jaxphys.gdynet import batches
 from jaxphys.gdynet.model.model import GDyNet
+from jaxphys.gdynet.model.settings import MODEL_TYPES
 from jaxphys.gdynet.training import accumulate, score_warnings, step
 from jaxphys.training import optimizers
 from jaxphys.training.app import compute_dtype, weight_dtype

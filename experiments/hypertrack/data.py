@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.hypertrack.config import Config
-from jaxphys.config import read_flagfile
+from jaxphys.command_line import read_flagfile
 from jaxphys.data.fingerprint import Fingerprint, of_files, of_parts
 from jaxphys.hypertrack.batches.bucket_choice import (
     evaluation_buckets,

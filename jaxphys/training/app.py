@@ -16,7 +16,9 @@ import jax.numpy as jnp
 from absl import app, flags, logging
 from jax.experimental import multihost_utils
 
+from jaxphys import command_line
 from jaxphys import config as configs
+from jaxphys.flag_help import help_of
 from jaxphys.training.checkpoint import CHECKPOINTS, Checkpointer
 from jaxphys.training.loop import FitResult, NonFiniteError, fit
 from jaxphys.training.mesh import make_mesh, to_host
@@ -80,17 +82,19 @@ def run(config_class: type[configs.RunConfig], modes: Mapping[str, Mode]) -> Non
       config_class: its configuration.
       modes: mode -> function of (configuration, session).
     """
-    configs.define_flags(config_class)
-    for field in dataclasses.fields(config_class):  # what --help lists
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[field.name])
+    command_line.define_flags(config_class)
     parse = functools.partial(_parse, config_class)
     app.run(functools.partial(_main, modes), flags_parser=parse)
 
 
 def _parse(config_class: type[configs.RunConfig], argv: Sequence[str]) -> Any:
+    if any(word.lstrip("-") in ("help", "helpfull", "h") for word in argv[1:]):
+        choices = {"mode": config_class.MODES, "precision": config_class.PRECISIONS}
+        print(help_of(config_class, choices))
+        sys.exit(0)
     try:
-        config = configs.parse_command_line(config_class, argv[1:], flags.FLAGS)
-        given = configs.given_flags(config_class, flags.FLAGS)
+        config = command_line.parse_command_line(config_class, argv[1:], flags.FLAGS)
+        given = command_line.given_flags(config_class, flags.FLAGS)
         config = resolve(_absolute_paths(config), given)
         _intervals(config)
     except (ValueError, OSError) as error:
@@ -211,7 +215,7 @@ def resolve(config: configs.RunConfig, given: Sequence[str]) -> Any:
         return config
     checkpoints = path.with_name(CHECKPOINTS).glob("*")
     begun = any(found.name.isdecimal() for found in checkpoints)
-    saved = configs.read_flagfile(type(config), path)  # of this experiment?
+    saved = command_line.read_flagfile(type(config), path)  # of this experiment?
     if config.mode == "train" and not begun:
         return config  # a start that failed says nothing about this one
     named = {"evaluate": config.DATA, "predict": config.PREDICTED}.get(config.mode, ())
@@ -239,7 +243,7 @@ def open_workdir(config: configs.RunConfig) -> pathlib.Path:
         draft = folder / f"{CONFIG_FILE}.draft"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            draft.write_text(configs.to_flagfile(config))
+            draft.write_text(command_line.to_flagfile(config))
             os.replace(draft, folder / CONFIG_FILE)
         except OSError as error:
             raise OSError(

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxphys.config import RunConfig, to_flagfile
+from jaxphys.command_line import to_flagfile
+from jaxphys.config import RunConfig
 from jaxphys.report import Column, RunPage
 from jaxphys.report.ensemble import write_ensemble
 from jaxphys.training import app, runs

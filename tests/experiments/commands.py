@@ -6,7 +6,7 @@ import json
 from absl import flags
 
 from jaxphys.api import load_run
-from jaxphys.config import define_flags, given_flags, parse_command_line
+from jaxphys.command_line import define_flags, given_flags, parse_command_line
 from jaxphys.training import app, modes
 
 

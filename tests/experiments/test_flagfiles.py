@@ -8,7 +8,7 @@ import shlex
 import pytest
 from absl import flags
 
-from jaxphys import config as configs
+from jaxphys import command_line
 from jaxphys.training import app
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -36,10 +36,10 @@ def given_in(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parents[1].name}-{p.stem}")
 def test_flagfile_parses_and_survives_being_written_down(path, tmp_path):
     kind = config_of(path.parents[1].name)
-    found = configs.parse_command_line(kind, [f"--flagfile={path}"])
+    found = command_line.parse_command_line(kind, [f"--flagfile={path}"])
     again = tmp_path / "config.flags"
-    again.write_text(configs.to_flagfile(found))
-    assert configs.read_flagfile(kind, again) == found
+    again.write_text(command_line.to_flagfile(found))
+    assert command_line.read_flagfile(kind, again) == found
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parents[1].name}-{p.stem}")
@@ -52,10 +52,10 @@ def test_flagfile_gives_every_flag_once_and_says_what_it_is_for(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parents[1].name}-{p.stem}")
 def test_flagfile_names_a_workdir_of_its_own_outside_of_the_package(path):
     kind = config_of(path.parents[1].name)
-    found = configs.parse_command_line(kind, [f"--flagfile={path}"])
+    found = command_line.parse_command_line(kind, [f"--flagfile={path}"])
     assert found.mode == "train"
     others = [
-        configs.parse_command_line(kind, [f"--flagfile={other}"]).workdir
+        command_line.parse_command_line(kind, [f"--flagfile={other}"]).workdir
         for other in FILES
         if other.parent == path.parent and other != path
     ]
@@ -86,11 +86,11 @@ def test_experiment_declares_its_name_and_renames_to_flags_that_exist(name):
 @pytest.mark.parametrize(("name", "arguments"), COMMANDS, ids=str.strip)
 def test_commands_of_the_pages_are_understood(name, arguments, tmp_path, monkeypatch):
     kind, values = config_of(name), flags.FlagValues()
-    configs.define_flags(kind, values)
+    command_line.define_flags(kind, values)
     monkeypatch.chdir(tmp_path)  # where no run is
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
-    found = configs.parse_command_line(kind, shlex.split(arguments), values)
-    given = configs.given_flags(kind, values)
+    found = command_line.parse_command_line(kind, shlex.split(arguments), values)
+    given = command_line.given_flags(kind, values)
     if found.mode in ("evaluate", "predict", "export"):
         with pytest.raises(ValueError, match="no run there"):
             app.resolve(found, given)

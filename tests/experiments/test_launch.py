@@ -9,7 +9,7 @@ import pytest
 
 from experiments.track_extrapolator import data
 from experiments.track_extrapolator.config import Config
-from jaxphys.config import parse_command_line
+from jaxphys.command_line import parse_command_line
 from jaxphys.track_extrapolator.data.dataset_files import read_dataset
 
 LAUNCH = pathlib.Path(__file__).parents[2] / "experiments" / "launch"

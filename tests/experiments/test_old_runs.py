@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jaxphys
-from jaxphys.config import read_flagfile
+from jaxphys.command_line import read_flagfile
 from tests.experiments.old_runs import PREDICT
 
 # what loading took then where nothing was asked for; elsewhere the best

@@ -10,7 +10,7 @@ import pytest
 import jaxphys
 from experiments.track_extrapolator.config import Config
 from experiments.track_extrapolator.experiment import EXPERIMENT
-from jaxphys.config import parse_command_line
+from jaxphys.command_line import parse_command_line
 from jaxphys.track_extrapolator.inference.export import binary
 from jaxphys.training import app
 from tests.experiments.commands import check_weights, run_mode

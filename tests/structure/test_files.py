@@ -16,6 +16,9 @@ ALL = files("jaxphys", "experiments", "tests")
 TESTED_WITH = {
     # a format that is one of those of another module
     r"(track_extrapolator/inference/export)/jxte": r"\1/test_binary",
+    # options alone
+    r"\w+/\w+/settings": "test_flag_help",
+    r"command_line": "test_config",
     # what a page is made of
     r"(\w+/report)/(sections\w*|report_numbers)": r"\1/test_page",
 }

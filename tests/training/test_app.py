@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from absl import flags
 
+from jaxphys import command_line
 from jaxphys import config as configs
 from jaxphys.config import option
 from jaxphys.training import app
@@ -35,9 +36,9 @@ class Toy(configs.RunConfig):
 def call(*arguments):
     """Returns the configuration of a call, as `run` finds it."""
     values = flags.FlagValues()
-    configs.define_flags(Toy, values)
-    config = configs.parse_command_line(Toy, arguments, values)
-    return app.resolve(config, configs.given_flags(Toy, values))
+    command_line.define_flags(Toy, values)
+    config = command_line.parse_command_line(Toy, arguments, values)
+    return app.resolve(config, command_line.given_flags(Toy, values))
 
 
 def begin(folder, *arguments, trained=True):
@@ -136,7 +137,7 @@ def test_configuration_in_the_workdir_is_replaced_in_one_go(tmp_path, monkeypatc
 def parse(*arguments):
     """Parses as `run` does, with absl's own flags beside ours."""
     values = flags.FlagValues()
-    configs.define_flags(Toy, values)
+    command_line.define_flags(Toy, values)
     saved, flags.FLAGS = flags.FLAGS, values
     try:
         return app._parse(Toy, ["program", *arguments])

@@ -15,13 +15,13 @@ class NetworkFlags:
     GROUP: ClassVar = "model"
 
     latent_dim_global: int = structural(
-        32, "random numbers that the generator takes for an event", unit="1", minimum=1
+        32, "random numbers that the generator takes for an event", minimum=1
     )
     latent_dim_local: int = structural(
-        16, "random numbers that the generator takes for a muon", unit="1", minimum=1
+        16, "random numbers that the generator takes for a muon", minimum=1
     )
     hidden_dim: int = structural(
-        256, "width of the context of an event in the generator", unit="1", minimum=1
+        256, "width of the context of an event in the generator", minimum=1
     )
     score_head: str = structural(
         "ema_tanh",
@@ -68,16 +68,13 @@ class UpdateFlags:
         "optimizer of all networks: adam has betas 0, 0.9",
         choices=("adam", "sgd"),
     )
-    learning_rate: float = option(
-        1e-4, "learning rate of the networks", unit="1", minimum=0.0
-    )
+    learning_rate: float = option(1e-4, "learning rate of the networks", minimum=0.0)
     learning_rate_critic: float = option(
-        0.0, "learning rate of the critic; 0: --learning_rate", unit="1", minimum=0.0
+        0.0, "learning rate of the critic; 0: --learning_rate", minimum=0.0
     )
     learning_rate_multiplicity: float = option(
         0.0,
         "learning rate of the multiplicity network; 0: --learning_rate",
-        unit="1",
         minimum=0.0,
     )
     lr_decay_steps: int = structural(
@@ -87,18 +84,15 @@ class UpdateFlags:
         minimum=0,
     )
     momentum: float = option(
-        0.9, "momentum of --optimizer=sgd", unit="1", minimum=0.0, maximum=1.0
+        0.9, "momentum of --optimizer=sgd", minimum=0.0, maximum=1.0
     )
     grad_clip_norm: float = option(
-        0.0, "largest norm of the gradient of a network; 0: none", unit="1", minimum=0.0
+        0.0, "largest norm of the gradient of a network; 0: none", minimum=0.0
     )
-    critic_steps: int = structural(
-        1, "updates of the critic per step", unit="1", minimum=1
-    )
+    critic_steps: int = structural(1, "updates of the critic per step", minimum=1)
     lambda_gp: float = option(
         10.0,
         "weight of the gradient penalty of the critic; 0: off",
-        unit="1",
         minimum=0.0,
     )
     gp_mode: str = structural(
@@ -115,7 +109,6 @@ class UpdateFlags:
     gp_every: int = structural(
         2,
         "updates of the critic from one gradient penalty to the next",
-        unit="1",
         minimum=0,
     )
     gp_max_pairs: int = structural(
@@ -127,20 +120,17 @@ class UpdateFlags:
     gp_sample_fraction: float = structural(
         0.0,
         "fraction of the pairs of muons that a gradient penalty takes; 0: all",
-        unit="1",
         minimum=0.0,
         maximum=1.0,
     )
     grad_accum_steps: int = structural(
         1,
         "parts of a batch that are taken one after the other to save memory",
-        unit="1",
         minimum=1,
     )
     gen_ema_decay: float = structural(
         0.0,
         "decay per step of the averaged weights of the generator; 0: none are kept",
-        unit="1",
         minimum=0.0,
         maximum=1.0,
     )
@@ -153,36 +143,32 @@ class UpdateFlags:
         "the scores of real and generated events",
     )
     w_ma_low: float = option(
-        -5.0, "mean gap below which the critic is updated less often", unit="1"
+        -5.0, "mean gap below which the critic is updated less often"
     )
     w_ma_high: float = option(
-        10.0, "mean gap above which the gradient penalty is smaller", unit="1"
+        10.0, "mean gap above which the gradient penalty is smaller"
     )
     critic_steps_min: int = option(
-        1, "least updates of the critic of --adaptive_critic", unit="1", minimum=1
+        1, "least updates of the critic of --adaptive_critic", minimum=1
     )
     critic_steps_max: int = structural(
         3,
         "most updates of the critic of --adaptive_critic; never below --critic_steps",
-        unit="1",
         minimum=1,
     )
     lambda_gp_min: float = option(
         0.0,
         "least weight of the gradient penalty of --adaptive_critic; 0: 1",
-        unit="1",
         minimum=0.0,
     )
     lambda_gp_max: float = option(
         0.0,
         "largest weight of the penalty of --adaptive_critic; 0: the present one",
-        unit="1",
         minimum=0.0,
     )
     gp_adapt_factor: float = option(
         1.5,
         "factor by which --adaptive_critic lets the weight of the penalty grow",
-        unit="1",
         minimum=1.0,
     )
     adaptive_mode: str = option(
@@ -225,8 +211,8 @@ class GanSettings(NetworkFlags, UpdateFlags):
             optimizers are in float32 throughout.
     """
 
-    cond_dim: int = structural(4, "numbers of a condition", unit="1", minimum=1)
-    feat_dim: int = structural(3, "features of a muon", unit="1", minimum=1)
+    cond_dim: int = structural(4, "numbers of a condition", minimum=1)
+    feat_dim: int = structural(3, "features of a muon", minimum=1)
     precision: str = structural(
         "float32", "arithmetic of the layers", choices=PRECISIONS
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from jaxphys.gdynet.analysis import koopman, markov, uncertainty
 from jaxphys.gdynet.analysis.kinetics import Kinetics, kinetics, lumped
 from jaxphys.gdynet.training import vamp
+from jaxphys.options import check, option
 
 # threshold of eigenvalues of the covariances behind the singular values
 _EPSILON = 1e-6
@@ -19,52 +21,57 @@ _LABEL = 0.9
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AnalysisSettings:
-    """How predictions are analysed.
+    """How predictions are analysed; its fields are flags."""
 
-    Attributes:
-        lags: in frames; empty: about 15, in equal ratios from 1 frame.
-        lag_max: the longest of these; 0: min(F / 10, 20 tau).
-        ck_steps: steps of the Chapman-Kolmogorov test, the identity among them.
-        koopman_epsilon: threshold of eigenvalues of C0, absolute.
-        koopman: estimator, `plain`, `reversible` or `constrained`.
-        n_bootstrap: number of bootstrap samples.
-        error_method: `bootstrap` or `split`.
-        n_splits: parts for `split`.
-        split_axis: 0 splits the time, 1 the targets.
-        n_macrostates: 0: one more than the resolved processes.
-    """
+    GROUP: ClassVar = "evaluation"
 
-    lags: tuple[int, ...] = ()
-    lag_max: int = 0
-    ck_steps: int = 6
-    koopman_epsilon: float = koopman.EPSILON
-    koopman: str = "plain"
-    n_bootstrap: int = 100
-    error_method: str = "bootstrap"
-    n_splits: int = 1
-    split_axis: int = 0
-    n_macrostates: int = 0
+    lags: tuple[int, ...] = option(
+        (),
+        "lags of the implied timescales; empty: about 15, in equal ratios from 1 frame",
+        unit="frames",
+        minimum=1,
+    )
+    lag_max: int = option(
+        0,
+        "longest of the lags that are chosen; 0: the least of F/10 and 20 tau",
+        unit="frames",
+        minimum=0,
+    )
+    ck_steps: int = option(
+        6, "steps of the Chapman-Kolmogorov test, the identity among them", minimum=2
+    )
+    koopman_epsilon: float = option(
+        koopman.EPSILON,
+        "eigenvalues of the covariance C0 below this are left out of the Koopman "
+        "matrix",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    koopman: str = option(
+        "plain", "estimator of the Koopman matrix", choices=tuple(koopman.ESTIMATORS)
+    )
+    n_bootstrap: int = option(
+        100, "resamples of the errors of --error_method=bootstrap", minimum=2
+    )
+    error_method: str = option(
+        "bootstrap", "how errors of timescales are found", choices=uncertainty.METHODS
+    )
+    n_splits: int = option(2, "parts of the data of --error_method=split", minimum=1)
+    split_axis: int = option(
+        0,
+        "what --error_method=split splits: time (0) or targets (1)",
+        minimum=0,
+        maximum=1,
+    )
+    n_macrostates: int = option(
+        0,
+        "number of states that the states are lumped to; 0: one more than there are "
+        "resolved processes",
+        minimum=0,
+    )
 
     def __post_init__(self) -> None:
-        choices = {
-            "koopman": (self.koopman, koopman.ESTIMATORS),
-            "error_method": (self.error_method, uncertainty.METHODS),
-            "split_axis": (self.split_axis, (0, 1)),
-        }
-        for name, (value, allowed) in choices.items():
-            if value not in allowed:
-                known = ", ".join(map(str, allowed))
-                raise ValueError(f"{name}: expected one of {known}, got {value!r}")
-        least = {"lag_max": 0, "ck_steps": 2, "n_bootstrap": 2, "n_splits": 1}
-        for name, bound in (least | {"n_macrostates": 0}).items():
-            if getattr(self, name) < bound:
-                got = getattr(self, name)
-                raise ValueError(f"{name}: expected {bound} or more, got {got}")
-        if not 0 <= self.koopman_epsilon < 1:
-            raise ValueError(
-                f"koopman_epsilon: expected 0 or more and below 1, got "
-                f"{self.koopman_epsilon:g}"
-            )
+        check(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

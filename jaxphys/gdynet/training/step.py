@@ -19,12 +19,12 @@ import numpy as np
 import optax
 
 from jaxphys.gdynet.model.model import Frames, GDyNet
+from jaxphys.gdynet.model.settings import LOBES
 from jaxphys.gdynet.training import accumulate, vamp
 from jaxphys.training.task import Metrics, TrainState
 
 PyTree = Any
 Batch = Mapping[str, jax.Array]
-LOBES = {"separate": ("lobe_0", "lobe_t"), "shared": ("lobe_0",)}
 ARRAYS = ("nbr_lists", "nbr_dists", "directions", "nbr_mask")
 
 

@@ -12,11 +12,10 @@ from jaxphys.data.batches import ArrayBatches, Batches, Order
 from jaxphys.hidden_vertex.batches import GraphBatches
 from jaxphys.hidden_vertex.data.store import Store
 from jaxphys.hidden_vertex.model import conditional, model
+from jaxphys.hidden_vertex.model.settings import KINDS, VIEWS
 from jaxphys.hidden_vertex.training import losses, step
 
 PyTree = Any
-KINDS = ("conditional", "seed", "node")
-VIEWS = ("jets", "event", "gcn")
 LOSSES = (*step.GRAPH_LOSSES, "nll")
 SCORES = ("combined", "latent", "nll", "error")
 _DTYPES = {"bfloat16": jnp.bfloat16, "float64": jnp.float64}

@@ -6,7 +6,7 @@ leave the component. All components go through a round together.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,11 @@ from jaxphys.options import check, option
 class ClusterSettings:
     """How tracks are cut out of a graph with the transformer; its fields are flags."""
 
+    GROUP: ClassVar = "evaluation"
+
     edge_threshold: float = option(
         0.55,
         "a candidate edge is kept if its probability is above this",
-        unit="1",
         minimum=0.0,
         maximum=1.0,
     )
@@ -42,7 +43,6 @@ class ClusterSettings:
     seed_ktop_max: int = option(
         2,
         "searches that are begun in a round, of which the best one is taken",
-        unit="1",
         minimum=1,
     )
     num_pivots: int = option(
@@ -55,16 +55,14 @@ class ClusterSettings:
     random_paths: int = option(
         1,
         "random walks of a search; 1: one greedy walk",
-        unit="1",
         minimum=1,
     )
     max_failures: int = option(
-        2, "failed searches after which a hit is left alone", unit="1", minimum=1
+        2, "failed searches after which a hit is left alone", minimum=1
     )
     diffuse_threshold: float = option(
         0.4,
         "a walk ends where no edge has a probability above this",
-        unit="1",
         minimum=0.0,
         maximum=1.0,
     )
@@ -83,14 +81,12 @@ class ClusterSettings:
     soft_width: float = option(
         0.001,
         "width of the learned threshold of --threshold_algo=soft",
-        unit="1",
         minimum=1e-9,
     )
     fixed_threshold: float = option(
         0.5,
         "a hit belongs to a track if the transformer's probability is above this, with "
         "--threshold_algo=fixed",
-        unit="1",
         minimum=0.0,
         maximum=1.0,
     )
@@ -100,7 +96,6 @@ class ClusterSettings:
     pivots_per_round: int = option(
         1,
         "pivot sets that are taken from a component in a round; 1 is the original",
-        unit="1",
         minimum=1,
     )
 

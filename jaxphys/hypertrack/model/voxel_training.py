@@ -9,6 +9,7 @@ the data with all reflections, at an eighth of the cost.
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,7 +22,7 @@ from jaxphys.hypertrack.physics.truth_graph import (
     require_node2node,
     true_pairs,
 )
-from jaxphys.options import option
+from jaxphys.options import ORIGINAL, option
 
 AUGMENTS = (1, 8)
 _PAIRS_AT_A_TIME = 1 << 24
@@ -31,6 +32,8 @@ _PAIRS_AT_A_TIME = 1 << 24
 class VoxelSettings:
     """How voxels are trained; its fields are flags. See `train_voxels`."""
 
+    GROUP: ClassVar = "data"
+
     node2node: str = option(
         "hyper",
         "pairs of hits of a track that are joined: all (hyper), each hit with the next "
@@ -38,14 +41,11 @@ class VoxelSettings:
         choices=NODE2NODE,
         change="structural",
     )
-    niter: int = option(
-        20, "iterations of k-means", unit="1", minimum=1, change="structural"
-    )
+    niter: int = option(20, "iterations of k-means", minimum=1, change="structural")
     augment: int = option(
         8,
         "8: reflections of the training tracks are added, voxels are a multiple of 8 "
         "then; 1: as the original",
-        unit="1",
         minimum=1,
         maximum=8,
         change="structural",
@@ -57,6 +57,7 @@ class VoxelSettings:
         False,
         "make the original's double hops of --node2node=cricket",
         change="structural",
+        group=ORIGINAL,
     )
 
 
