@@ -28,7 +28,7 @@ def define_flags(
         own = {"mode": config_class.MODES, "precision": config_class.PRECISIONS}
         choices = own.get(name, details.choices)
         text = details.help
-        if details.unit and details.unit != "1":
+        if details.unit:
             text += f" [{details.unit}]"
         if is_list(kind):
             plain = [_plain(item) for item in default]

@@ -141,7 +141,7 @@ def check_value(name: str, kind: Any, details: Option, value: Any) -> None:
 
 
 def _check_bounds(name: str, details: Option, value: float) -> None:
-    unit = "" if details.unit == "1" else f" {details.unit}"
+    unit = f" {details.unit}" if details.unit else ""
     if not math.isfinite(value):
         raise ValueError(f"--{name}={value}: expected a finite number")
     if details.minimum is not None and value < details.minimum:

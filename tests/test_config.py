@@ -19,8 +19,8 @@ class Toy(config.RunConfig):
     RENAMED: ClassVar = {"num_samples": "--samples"}
     NO_EFFECT: ClassVar = {"pin_memory": "arrays are placed by the compiler"}
     samples: int = option(10, "how many", unit="tracks", minimum=1, maximum=1000)
-    rate: float = option(0.1, "rate", unit="1", change="structural")
-    widths: tuple[int, ...] = option((3, 2), "widths", unit="1", change="structural")
+    rate: float = option(0.1, "rate", change="structural")
+    widths: tuple[int, ...] = option((3, 2), "widths", change="structural")
     scales: tuple[float, ...] = option((), "scales", unit="mm")
     names: tuple[str, ...] = option((), "names")
     epochs: int = option(5, "epochs", unit="rounds", change="extendable")

@@ -13,7 +13,7 @@ KIND = Option("kind", choices=("x", "y"))
     ("kind", "details", "value"),
     [
         (int, COUNT, 9),
-        (float, Option("rate", unit="1"), 2),
+        (float, Option("rate"), 2),
         (str, KIND, "y"),
         (tuple[int, ...], COUNT, (1, 9)),
         (tuple[str, ...], KIND, ()),
@@ -31,7 +31,7 @@ def test_good_values_pass(kind, details, value):
         (int, COUNT, 10, "--name=10: expected at most 9 tracks"),
         (int, COUNT, 2.5, "--name=2.5: expected int, got float"),
         (int, COUNT, True, "--name=True: expected int, got bool"),
-        (float, Option("rate", unit="1"), float("nan"), "expected a finite number"),
+        (float, Option("rate"), float("nan"), "expected a finite number"),
         (str, KIND, "z", "--name='z': expected one of x, y"),
         (str, Option("text"), "a\nb", "a line break is not allowed"),
         (tuple[int, ...], COUNT, [1], "expected a tuple"),

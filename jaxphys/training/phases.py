@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -124,23 +124,3 @@ def apply_learning_rate(
     return state.replace(
         opt_state=set_learning_rate(state.opt_state, extra["learning_rate"])
     )
-
-
-def schedule_phase(schedule: Sequence[str], rounds: Sequence[int]) -> Advance:
-    """Enters the phases of a schedule after the given numbers of rounds.
-
-    Args:
-      schedule: names of the phases in order.
-      rounds: rounds of each phase.
-    """
-
-    def advance(progress: Progress, scalars: Scalars) -> Progress:
-        del scalars
-        end = 0
-        for name, length in zip(schedule, rounds, strict=True):
-            end += length
-            if progress.round < end:
-                return progress.replace(phase=name)
-        return progress
-
-    return advance

@@ -188,7 +188,7 @@ def test_tracks_beside_the_map_are_counted(tmp_path, capsys):
         ({"z_in": 5.0, "z_out": 5.0}, "--z_in and --z_out are both 5.0"),
         ({"shards": 3, "shard": 3}, "--shard=3: there are --shards=3"),
         ({"shard": 0}, "--shard=0 needs --shards"),
-        ({"formats": ("pdf",)}, "--formats: pdf"),
+        ({"formats": ("pdf",)}, "--formats='pdf'"),
         ({"model": "huge"}, "--model"),
         ({"parametrisation": "born", "train_pairs": "x.npz"}, "--approximate_field"),
         ({"approximate_field": "iron"}, "--approximate_field='iron'"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxphys.hypertrack.physics.events import event_from_arrays
+from tests.hypertrack.plain_events import event_from_arrays
 
 LAYERS = np.array([32, 72, 116, 172, 260, 360, 500, 660, 820, 1020])
 

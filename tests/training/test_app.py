@@ -24,7 +24,7 @@ from tests.training.toy import make_task
 class Toy(configs.RunConfig):
     EXPERIMENT = "toy"
     MODES: ClassVar = ("train", "evaluate", "simulate")
-    rate: float = option(0.1, "rate", unit="1", change="structural")
+    rate: float = option(0.1, "rate", change="structural")
     epochs: int = option(3, "epochs", unit="rounds", change="extendable")
     names: tuple[str, ...] = option((), "files")
     other: str = option("", "other data")

@@ -98,12 +98,6 @@ def test_rules_of_a_chain_see_what_the_ones_before_decided():
     assert chain(Progress(), {}).stop == "b"
 
 
-def test_phases_follow_the_schedule_and_the_last_one_stays():
-    rule = phases.schedule_phase(("a", "b", "c"), (2, 0, 3))
-    found = [rule(Progress(round=r, phase="?"), {}).phase for r in range(6)]
-    assert found == ["a", "a", "c", "c", "c", "?"]
-
-
 def test_decided_rate_is_applied_to_the_optimizer():
     optimizer = optimizers.make_optimizer("adam", 0.1)
     params = {"w": jnp.full(2, 3.0)}

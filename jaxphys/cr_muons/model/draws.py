@@ -14,11 +14,6 @@ COUNTS, Z_GLOBAL, Z_LOCAL, ALPHA, PAIRS, ANGLE = range(6)
 stopped = jax.lax.stop_gradient
 
 
-def purpose_key(key: jax.Array, turn: jax.Array | int, purpose: int) -> jax.Array:
-    """Returns the key of one purpose in one turn (critic update) of a step."""
-    return jax.random.fold_in(jax.random.fold_in(key, turn), purpose)
-
-
 def muon_bits(
     key: jax.Array, slot: jax.Array, within: jax.Array, words: int
 ) -> jax.Array:

@@ -109,24 +109,6 @@ class Conditions:
             *(getattr(self, f.name)[positions] for f in dataclasses.fields(self))
         )
 
-    @classmethod
-    def from_primaries(cls, primaries: np.ndarray) -> "Conditions":
-        """Returns one shower and depth for every row of primaries, [N, 4].
-
-        The mass number is the one of the simulation with the closest mass.
-        """
-        primaries = np.asarray(primaries, np.float64).reshape(-1, 4)
-        numbers = np.array(list(NUCLEUS_MASS))
-        masses = np.array(list(NUCLEUS_MASS.values()))
-        distance = np.abs(np.log(primaries[:, 2:3] / masses))
-        return cls(
-            numbers[distance.argmin(1)],
-            primaries[:, 2],
-            primaries[:, 0],
-            np.cos(primaries[:, 1]),
-            primaries[:, 3:],
-        )
-
 
 def draw_conditions(
     settings: SimulationSettings, num_showers: int, seed: int

@@ -72,6 +72,8 @@ class AnalysisSettings:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.koopman_epsilon == 1:
+            raise ValueError("--koopman_epsilon=1.0: expected a number below 1")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -56,7 +56,7 @@ def program(detector: Detector) -> Callable[..., dict[str, jax.Array]]:
     latent, combined) and the code, all float32.
     """
     network, statistics = detector.network, detector.statistics
-    objective: Any = network.objective()
+    objective: Any = network.objective().evaluate
     if network.sees in ("knn", "radius"):
         # the score does not depend on the loss, and this one has a free shape
         objective = objective._replace(loss=objective.score)

@@ -177,26 +177,6 @@ def _up(count, step):
     return max(1, math.ceil(count / step)) * step
 
 
-def given_buckets(nodes: Sequence[int], edges: Sequence[int]) -> tuple[Bucket, ...]:
-    """Makes buckets of given nodes and edges, one of each; half as many tracks.
-
-    Empty lists give no bucket, which leaves the choice to `choose_buckets`.
-
-    Raises:
-        ValueError: the lists differ in length or do not ascend.
-    """
-    lists = list(nodes), list(edges)
-    ascending = all(x == sorted(x) and min(x, default=1) > 0 for x in lists)
-    if len(nodes) != len(edges) or not ascending:
-        raise ValueError(
-            "node_buckets, edge_buckets: expected lists of one length that ascend, got "
-            f"{lists[0]} and {lists[1]}"
-        )
-    return tuple(
-        Bucket(n, e, max(1, n // 2)) for n, e in zip(nodes, edges, strict=True)
-    )
-
-
 def find_bucket(
     buckets: Sequence[Bucket], sizes: Sequence[int], event_id: int
 ) -> Bucket:

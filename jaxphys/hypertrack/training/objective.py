@@ -61,7 +61,6 @@ class Settings:
         threshold: first value of the threshold that is learned.
         propose: makes the micrographs of a graph on the device; None reads those of
             the batch.
-        scale_loss: whether the loss is scaled so that float16 can hold its gradients.
     """
 
     net: TrackNet | FastNet = dataclasses.field(default_factory=TrackNet)
@@ -79,7 +78,6 @@ class Settings:
     batchnorm_mode: str = "eval"
     threshold: float = 0.5
     propose: Propose | None = None
-    scale_loss: bool = False
 
     def trained(self, phase: str) -> tuple[str, ...]:
         """Returns the keys of the weights that a phase trains.

@@ -14,7 +14,6 @@ import numpy as np
 import optax
 
 from jaxphys.hypertrack.model.batch_norm import fold_moments
-from jaxphys.hypertrack.training import loss_scale
 from jaxphys.hypertrack.training.objective import (
     Batch,
     Settings,
@@ -61,8 +60,7 @@ def initial_state(
     """Returns the state of step 0; batch statistics lie in `extra`."""
     variables = jax.tree.map(jnp.array, dict(variables))  # the state is donated
     extra = {"batch_stats": variables["batch_stats"]}
-    if objective.scale_loss:
-        extra["loss_scale"] = loss_scale.initial()
+    del objective
     return TrainState(
         step=jnp.int32(0),
         params=variables["params"],
@@ -89,14 +87,13 @@ def gradients(
     """Returns gradients, zeros for what is frozen, metrics and new statistics."""
     weight = graph_weight(batch)
     stats = state.extra["batch_stats"]
-    factor = loss_scale.factor(state.extra)
 
     def value(params: PyTree) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
         values, _, found = evaluate(settings, params, stats, batch, phase, True, key)
         metrics = weighted_sums(values, weight)
         total, count = metrics["loss"]
         mean = total / jnp.maximum(count, 1)
-        return mean * factor, (metrics, found)
+        return mean, (metrics, found)
 
     trained = settings.trained(phase)
     moving = {key: state.params[key] for key in trained}
@@ -104,10 +101,7 @@ def gradients(
     grads, (metrics, found) = jax.grad(
         lambda part: value({**still, **part}), has_aux=True
     )(moving)
-    grads = {
-        **jax.tree.map(lambda g: g / factor, grads),
-        **jax.tree.map(jnp.zeros_like, still),
-    }
+    grads = {**grads, **jax.tree.map(jnp.zeros_like, still)}
     stats = fold_moments(stats, found, weight, settings.bn_momentum)
     return grads, metrics, stats
 
@@ -145,7 +139,6 @@ def train_step(
         opt_state=opt_state,
         extra={**state.extra, "batch_stats": stats},
     )
-    new = loss_scale.keep_if_finite(state, new, norm)
     metrics = {**metrics, "grad_norm": (norm, jnp.ones_like(norm))}
     return new, metrics
 

@@ -10,14 +10,14 @@ from jaxphys.cr_muons.analysis.closure_checks import (
     sampled_slope,
     slope_of,
 )
-from jaxphys.cr_muons.physics.conditions import Conditions
 from jaxphys.cr_muons.physics.events import Events
 from jaxphys.cr_muons.simulation import simulate_conditions
+from tests.cr_muons.conditions import conditions_of
 
 
 def _simulation(primaries, seed):
     random = np.random.default_rng([7, seed])
-    parts = simulate_conditions(Conditions.from_primaries(primaries), random)
+    parts = simulate_conditions(conditions_of(primaries), random)
     return Events.concatenate(list(parts))
 
 

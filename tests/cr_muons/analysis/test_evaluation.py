@@ -11,9 +11,10 @@ from jaxphys.cr_muons.analysis.evaluation import (
     compare_events,
     make_reference,
 )
-from jaxphys.cr_muons.physics.conditions import DEFAULT, Conditions
+from jaxphys.cr_muons.physics.conditions import DEFAULT
 from jaxphys.cr_muons.physics.events import Events, make_events
 from jaxphys.cr_muons.simulation import simulate, simulate_conditions
+from tests.cr_muons.conditions import conditions_of
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def _sampler(**changes):
     settings = dataclasses.replace(DEFAULT, **changes)
 
     def sample(primaries, seed):
-        conditions = Conditions.from_primaries(primaries)
+        conditions = conditions_of(primaries)
         random = np.random.default_rng([9, seed])
         parts = simulate_conditions(conditions, random, settings)
         return Events.concatenate(list(parts))

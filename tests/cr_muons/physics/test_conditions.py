@@ -10,10 +10,10 @@ from jaxphys.cr_muons.physics.conditions import (
     DEPTH_GRID_M,
     NUCLEUS_MASS,
     PUBLISHED_LIKE,
-    Conditions,
     SimulationSettings,
     draw_conditions,
 )
+from tests.cr_muons.conditions import conditions_of
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_depths_of_a_shower_are_distinct_sorted_and_evenly_taken():
 
 def test_rows_of_primaries_name_the_condition():
     drawn = draw_conditions(dataclasses.replace(DEFAULT, num_depths=1), 500, 7)
-    again = Conditions.from_primaries(drawn.primaries)
+    again = conditions_of(drawn.primaries)
     np.testing.assert_array_equal(again.mass_number, drawn.mass_number)
     np.testing.assert_allclose(again.cos_zenith, drawn.cos_zenith, rtol=1e-6)
     np.testing.assert_array_equal(again.primaries, drawn.primaries)

@@ -9,6 +9,7 @@ from tests.hypertrack.analysis.test_evaluation import (  # noqa: F401
     found,
     tracker,
 )
+from tests.hypertrack.plain_events import event_from_arrays
 
 
 def test_f1_is_the_mean_of_efficiency_and_purity():
@@ -21,7 +22,6 @@ def test_f1_is_the_mean_of_efficiency_and_purity():
 
 
 def event_of(track):
-    from jaxphys.hypertrack.physics.events import event_from_arrays
 
     position = np.zeros((len(track), 3), np.float32)
     return event_from_arrays(1, position, track, weight=np.ones(len(track)))

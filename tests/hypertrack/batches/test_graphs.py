@@ -13,7 +13,6 @@ from jaxphys.hypertrack.batches.graphs import (
     choose_buckets,
     empty_graph,
     find_bucket,
-    given_buckets,
     make_graph,
     pack_graph,
 )
@@ -150,11 +149,3 @@ def test_arguments_out_of_range_are_refused():
             choose_buckets(SAMPLE, (fraction,), quantile, overflow)
     with pytest.raises(ValueError, match=r"sizes: expected \[S, 3\]"):
         choose_buckets(np.zeros((0, 3)))
-
-
-def test_buckets_may_be_given():
-    assert given_buckets([100, 200], [1000, 4000])[1] == Bucket(200, 4000, 100)
-    assert given_buckets([], []) == ()
-    for nodes, edges in (([100], []), ([200, 100], [1, 2]), ([0], [1])):
-        with pytest.raises(ValueError, match="node_buckets, edge_buckets"):
-            given_buckets(nodes, edges)

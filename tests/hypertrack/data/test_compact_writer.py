@@ -10,8 +10,8 @@ import pytest
 from jaxphys.hypertrack.data.assembly import assemble
 from jaxphys.hypertrack.data.compact_parquet import CompactEvents, compact_path
 from jaxphys.hypertrack.data.compact_writer import CompactWriter
-from jaxphys.hypertrack.physics.events import event_from_arrays
 from tests.hypertrack.event_sets import random_event, require_same
+from tests.hypertrack.plain_events import event_from_arrays
 
 
 def test_columns_and_types_are_those_of_the_supplied_files(tmp_path, data_dir):

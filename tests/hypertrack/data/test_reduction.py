@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxphys.hypertrack.data.reduction import reduce
-from jaxphys.hypertrack.physics.events import event_from_arrays
 from tests.hypertrack.event_sets import random_event, require_same
+from tests.hypertrack.plain_events import event_from_arrays
 
 
 @given(

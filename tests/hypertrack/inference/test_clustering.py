@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jaxphys.hypertrack.inference.clustering import ClusterSettings, cluster
-from jaxphys.hypertrack.inference.joint_phase import truth_masks
 from tests.hypertrack.edge_graphs import cliques, partition
+from tests.hypertrack.truth_masks import truth_masks
 
 
 @pytest.fixture(scope="module")

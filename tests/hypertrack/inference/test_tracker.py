@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from jaxphys.hypertrack.inference import tracker as inference
-from jaxphys.hypertrack.inference.joint_phase import truth_masks
 from tests.hypertrack.edge_graphs import partition
 from tests.hypertrack.toy_tracks import toy_events
 from tests.hypertrack.tracked_events import (
@@ -14,6 +13,7 @@ from tests.hypertrack.tracked_events import (
     variables_of,
     voxels_of,
 )
+from tests.hypertrack.truth_masks import truth_masks
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from jaxphys.hypertrack.physics.events import Particles, event_from_arrays
+from jaxphys.hypertrack.physics.events import Particles
 from tests.hypertrack.event_sets import random_event
+from tests.hypertrack.plain_events import event_from_arrays
 
 
 def slow_tracks(event):

@@ -8,10 +8,10 @@ import pytest
 from jaxphys.hypertrack.data.compact_parquet import CompactEvents, compact_path
 from jaxphys.hypertrack.data.event_source import open_events
 from jaxphys.hypertrack.simulation import simulation
-from jaxphys.hypertrack.simulation.occupancy import compare, summarise
 from jaxphys.hypertrack.simulation.simulation import simulate, simulate_event
 from tests.hypertrack.event_sets import random_event, require_same
 from tests.hypertrack.flights import straight_flight
+from tests.hypertrack.occupancy import compare, summarise
 
 # of the specification: mean hits, particles, particles with four hits
 MU_20 = {"hits per event": 12_673, "particles per event": 1_148}

@@ -145,22 +145,6 @@ def test_steps_learn_a_graph(net):
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.slow
-def test_float16_gradients_are_those_of_float32_nearly():
-    low = dataclasses.replace(SMALL.net, dtype=jnp.float16)
-    settings = dataclasses.replace(SMALL, net=low, scale_loss=True)
-    gradients = jax.jit(step.gradients, static_argnums=(0, 3))
-    exact, _, _ = gradients(SMALL, start(), make_batch(1), "edges")
-    got, _, _ = gradients(settings, start(settings), make_batch(1), "edges")
-    one, other = (
-        np.concatenate([np.ravel(g) for g in jax.tree.leaves(found["net"])])
-        for found in (exact, got)
-    )
-    assert np.dot(one, other) > 0.98 * np.linalg.norm(one) * np.linalg.norm(other)
-    state, _ = update("edges", settings)(start(settings), make_batch(1))
-    assert state.extra["loss_scale"]["good_steps"] == 1
-
-
 def test_a_new_phase_starts_with_new_moments():
     state, _ = update("edges")(start(), make_batch())
     again = step.enter_phase(state, "joint", optimizer=OPTIMIZER)

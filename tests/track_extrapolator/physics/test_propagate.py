@@ -16,7 +16,6 @@ from jaxphys.track_extrapolator.physics.field import (
     UniformField,
 )
 from jaxphys.track_extrapolator.physics.propagate import (
-    helix,
     neglect_field_gradient,
     propagate,
     rk4_transport,
@@ -25,6 +24,7 @@ from jaxphys.track_extrapolator.physics.propagate import (
 )
 from jaxphys.track_extrapolator.simulation import sample_states
 from tests.track_extrapolator import reference
+from tests.track_extrapolator.helix import helix
 
 SEED = GaussSeed()
 MIRROR = np.array([-1.0, 1.0, -1.0, 1.0, -1.0])

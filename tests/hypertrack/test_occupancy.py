@@ -6,14 +6,14 @@ import math
 import numpy as np
 import pytest
 
-from jaxphys.hypertrack.simulation.occupancy import (
+from tests.hypertrack.event_sets import random_event
+from tests.hypertrack.occupancy import (
     Figure,
     compare,
     figures_of_event,
     summarise,
     track_length_histogram,
 )
-from tests.hypertrack.event_sets import random_event
 
 
 def test_figures_are_counts_and_ratios():
