@@ -147,8 +147,11 @@ class Config(
         """Returns the flags of a saved run in the names of today."""
         if "num_workers" in saved:
             saved = {**saved, "num_workers": str(max(int(saved["num_workers"]), 1))}
+        # what the seeds of today give; another value then is told
+        order = str(42 + int(saved.get("seed", "0")))
+        report = str(99 + int(saved.get("data_seed", "1")))
         dropped = ("shuffle_seed", "shower_seed", "report_seed", "cond_dim")
-        return super().translate(without(saved, dropped, ("42", "0", "100", "4")))
+        return super().translate(without(saved, dropped, (order, "0", report, "4")))
 
     def settings(self) -> GanSettings:
         """Returns the networks and their training that the flags describe.

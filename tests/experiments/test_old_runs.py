@@ -65,3 +65,13 @@ def test_flags_of_an_old_run_are_understood(old):
     assert flags.workdir
     for name, value in TRANSLATED[system].items():
         assert getattr(flags, name) == value, name
+
+
+def test_draws_of_a_saved_run_that_are_others_now_are_told(capsys):
+    kind = importlib.import_module("experiments.cr_muons.config").Config
+    assert kind.translate({"seed": "0", "shuffle_seed": "42"}) == {"seed": "0"}
+    assert capsys.readouterr().err == ""
+    kind.translate({"seed": "1", "shuffle_seed": "42", "report_seed": "200"})
+    said = capsys.readouterr().err
+    assert "--shuffle_seed=42" in said
+    assert "--report_seed=200" in said
